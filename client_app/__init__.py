@@ -1,0 +1,1 @@
+"""A hospital: its readers, its private cache and store, and what it answers to messages."""

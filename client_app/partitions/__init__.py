@@ -1,0 +1,1 @@
+"""Partitions: how a simulation divides images among sites."""

@@ -1,0 +1,1 @@
+"""Codecs: how arrays are encoded on the wire."""

@@ -1,0 +1,45 @@
+"""Mistakes that a user can mend.
+
+Such an error is shown as one sentence, never as a traceback. Its text may leave a site, so it
+names settings and counts but never a path, a file or a patient; those go into ``local``, which
+only the terminal of the person at that machine shows.
+"""
+
+from __future__ import annotations
+
+
+class UserError(ValueError):
+    """What was given, what was expected and what to do, in words fit for any reader.
+
+    Args:
+        message: may travel to the coordinator and into logs.
+        local: further detail (a path, a file's name) that stays on this machine.
+    """
+
+    def __init__(self, message: str, *, local: str = "") -> None:
+        super().__init__(message)
+        self.local = local
+
+    def full(self) -> str:
+        """Return the message with its local detail, for a terminal on this machine.
+
+        >>> UserError("path must be absolute", local="got 'x'").full()
+        "path must be absolute (got 'x')"
+        """
+        return f"{self} ({self.local})" if self.local else str(self)
+
+
+class SpecError(UserError):
+    """A spec that cannot be read, or that names or sets something that does not exist."""
+
+
+class SettingsError(UserError):
+    """A setting that is unknown, of the wrong type or out of range."""
+
+
+class DataError(UserError):
+    """Images or labels that cannot be used as asked."""
+
+
+class RunError(UserError):
+    """A run that cannot go on, with the reason."""

@@ -1,0 +1,73 @@
+"""A phase: everything that differs between two federated trainings."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from fedmend.settings import PhaseSettings, Settings
+from fedmend.site import Site
+from fedmend.sums import Sums
+from fedmend.wire import Task
+
+PHASES = ("imputation", "classification")
+"""In the order they are run; each is a package whose module ``phase`` holds its ``PHASE``."""
+
+
+class Batch(NamedTuple):
+    """What a model is given at one step, and what it should answer."""
+
+    image: Tensor
+    """(B, C, H, W) float32 in [0, 1]."""
+    target: Tensor
+    """(B, C, H, W) for imputation; (B,) class indices for classification."""
+    hole: Tensor | None = None
+    """(B, 1, H, W): 1 where the noise replaced pixels."""
+    sigma: Tensor | None = None
+    """(B, 1, H, W): local standard deviation of what the noise added."""
+    weight: Tensor | None = None
+    """(B,): how much each image counts; None: all the same."""
+
+    def to(self, device: torch.device) -> Batch:
+        """Return the batch on ``device``."""
+        return Batch(*(part if part is None else part.to(device) for part in self))
+
+
+@dataclass(frozen=True)
+class Phase:
+    """All that differs between two phases; whoever runs a phase asks no other question."""
+
+    name: str
+    hyper: Callable[[Settings], PhaseSettings]
+    """The phase's own group of the settings."""
+    build: Callable[[Settings, Task], nn.Module]
+    """A fresh model; the caller has seeded what it draws its initial weights from."""
+    train: Callable[[Site, Settings, Task], Iterator[Batch]]
+    """The batches of one round at one site, all local epochs in a row."""
+    size: Callable[[Site, Settings, Task], int]
+    """Number of training images: the site's weight in the average."""
+    validation: Callable[[Site, Settings, Task], Iterable[Batch]]
+    """The batches that choose the best round."""
+    tests: Callable[[Site, Settings, Task], Mapping[str, Iterable[Batch]]]
+    """Named test sets, for the one model that is kept."""
+    loss: Callable[[nn.Module, Batch, Settings, torch.Generator], Mapping[str, Tensor]]
+    """Loss of each submodule that is stepped on its own ("" is the whole model)."""
+    evaluate: Callable[[nn.Module, Iterable[Batch], Task], Sums]
+    """Sums that merge across sites; all keys even where there is no batch."""
+    score: Callable[[Sums], float]
+    """What the validation sums are worth: larger is better, NaN where they say nothing."""
+    finish: Callable[[nn.Module, Site, Settings, Task], Sums] | None = None
+    """What the site does with the model that is kept (phase 1: mend its images)."""
+
+
+def load(name: str) -> Phase:
+    """Return a phase by name, importing its package only now."""
+    if name not in PHASES:
+        raise ValueError(f"phase {name!r} does not exist; there is {', '.join(PHASES)}")
+    phase: Phase = importlib.import_module(f"{name}.phase").PHASE
+    return phase

@@ -1,0 +1,1 @@
+"""What protects updates beyond staying at home."""

@@ -1,0 +1,106 @@
+"""Images as a site knows them: records before decoding, pixels after."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+SPLITS = ("train", "val", "test")
+_TOP = 65535.0
+
+
+class Record(NamedTuple):
+    """One image, known without decoding it."""
+
+    uid: str
+    """SHA-256 (hex) of the file's bytes and frame: stable, free of patient data."""
+    label: str | None
+    """Its class by name; None where nobody has labelled it."""
+    group: str
+    """Hashed patient: no split and no partition divides a group."""
+    split: str
+    """"train", "val" or "test"; empty until the site has split its records."""
+    noisy: bool | None
+    """Vouched for by the site as noisy or clean; None where nobody knows."""
+    facts: Mapping[str, str | float]
+    """Acquisition and further label columns; they never leave the site."""
+
+
+class Rejected(NamedTuple):
+    """One file that cannot be used."""
+
+    source: str
+    """Its name within the site's data; stays at the site."""
+    reason: str
+    """Why, in words without names or paths: counts per reason may leave the site."""
+
+
+class Index(NamedTuple):
+    """What a reader found."""
+
+    records: Sequence[Record]
+    rejected: Sequence[Rejected]
+
+
+class Reader(Protocol):
+    """Finds a site's images and decodes them one at a time."""
+
+    def fingerprint(self) -> str:
+        """Return a hash that changes whenever ``index`` might answer differently.
+
+        It must be cheap (file sizes and times, not contents): it is asked for at every message.
+
+        Raises:
+            DataError: there is nothing to read.
+        """
+        ...
+
+    def index(self) -> Index:
+        """Return the records, sorted by uid, and the files that were refused.
+
+        Raises:
+            DataError: the source as a whole cannot be used.
+        """
+        ...
+
+    def load(self, record: Record) -> Tensor:
+        """Return one image, (C, H, W) float32 in [0, 1], C = 1 or 3, at its own size.
+
+        Raises:
+            DataError: this image cannot be decoded; the site lists it as rejected.
+        """
+        ...
+
+
+class Pixels:
+    """Images of one shape, kept as 16-bit integers, possibly memory-mapped.
+
+    Args:
+        array: (n, C, H, W) uint16; 65535 stands for 1.0.
+    """
+
+    def __init__(self, array: npt.NDArray[np.uint16]) -> None:
+        self.array = array
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(C, H, W) of each image."""
+        return self.array.shape[1], self.array.shape[2], self.array.shape[3]
+
+    def take(self, rows: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> Tensor:
+        """Return the images of these rows, (len(rows), C, H, W) float32 in [0, 1]."""
+        chosen = self.array[np.asarray(rows, dtype=np.int64)]
+        return torch.from_numpy(chosen.astype(np.float32)).div_(_TOP)
+
+
+def quantised(images: Tensor) -> npt.NDArray[np.uint16]:
+    """Return images in [0, 1] (any shape, float32) as 16-bit integers, rounded to nearest."""
+    return (images.detach().cpu().clamp(0, 1) * _TOP).round().numpy().astype(np.uint16)

@@ -1,0 +1,1 @@
+"""Federated algorithms: both halves of each in one file."""

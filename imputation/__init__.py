@@ -1,0 +1,1 @@
+"""Phase 1: one federated encoder-decoder finds and reconstructs corrupted regions."""

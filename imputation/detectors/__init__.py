@@ -1,0 +1,1 @@
+"""Blind detectors: which images are noisy."""

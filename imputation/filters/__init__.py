@@ -1,0 +1,1 @@
+"""Classical filters that the imputer is compared with."""

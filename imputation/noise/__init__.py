@@ -1,0 +1,1 @@
+"""Noises: one file per physical cause."""

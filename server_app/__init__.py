@@ -1,0 +1,1 @@
+"""The coordinator: the phases in order, the rounds, the run folder and its report."""
