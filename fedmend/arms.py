@@ -53,5 +53,7 @@ def check(name: str, *, simulated: bool) -> Arm:
         raise SettingsError(f"arm {name!r} does not exist; there is {', '.join(ARMS)}")
     arm = ARMS[name]
     if arm.original and not simulated:
-        raise SettingsError(f"arm {name!r} needs simulated noise: with noise=none() nobody knows it")
+        raise SettingsError(
+            f"arm {name!r} needs simulated noise: with noise=none() nobody knows it"
+        )
     return arm

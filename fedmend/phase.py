@@ -35,7 +35,9 @@ class Batch(NamedTuple):
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device``."""
-        return Batch(*(part if part is None else part.to(device) for part in self))
+        image, target, *others = self
+        moved = [part if part is None else part.to(device) for part in others]
+        return Batch(image.to(device), target.to(device), *moved)
 
 
 @dataclass(frozen=True)

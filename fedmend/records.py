@@ -82,23 +82,28 @@ class Pixels:
 
     Args:
         array: (n, C, H, W) uint16; 65535 stands for 1.0.
+        rows: (m,) which of the array's images these are, in this order; None: all.
     """
 
-    def __init__(self, array: npt.NDArray[np.uint16]) -> None:
+    def __init__(
+        self, array: npt.NDArray[np.uint16], rows: npt.NDArray[np.int64] | None = None
+    ) -> None:
         self.array = array
+        self.rows = rows
 
     def __len__(self) -> int:
-        return len(self.array)
+        return len(self.array if self.rows is None else self.rows)
 
     @property
     def shape(self) -> tuple[int, int, int]:
         """(C, H, W) of each image."""
         return self.array.shape[1], self.array.shape[2], self.array.shape[3]
 
-    def take(self, rows: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> Tensor:
-        """Return the images of these rows, (len(rows), C, H, W) float32 in [0, 1]."""
-        chosen = self.array[np.asarray(rows, dtype=np.int64)]
-        return torch.from_numpy(chosen.astype(np.float32)).div_(_TOP)
+    def take(self, places: Sequence[int] | npt.NDArray[np.int64] | Tensor) -> Tensor:
+        """Return the images at these places, (len(places), C, H, W) float32 in [0, 1]."""
+        chosen = np.asarray(places, dtype=np.int64)
+        rows = chosen if self.rows is None else self.rows[chosen]
+        return torch.from_numpy(self.array[rows].astype(np.float32)).div_(_TOP)
 
 
 def quantised(images: Tensor) -> npt.NDArray[np.uint16]:

@@ -96,7 +96,9 @@ class Registry(Generic[T]):
         for key in term.values:
             if key not in parameters:
                 known = ", ".join(parameters) or "no parameters"
-                raise SpecError(f"{self.kind} {term.name!r} has no parameter {key!r}; it has {known}")
+                raise SpecError(
+                    f"{self.kind} {term.name!r} has no parameter {key!r}; it has {known}"
+                )
         for key, parameter in parameters.items():
             if parameter.default is inspect.Parameter.empty and key not in term.values:
                 raise SpecError(f"{self.kind} {term.name!r} needs {key}=…")

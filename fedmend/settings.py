@@ -152,6 +152,13 @@ class Settings:
         """Return the settings as a flat run config, dotted keys and all."""
         return _flattened(self, "")
 
+    def public(self) -> dict[str, Value]:
+        """Return the flat settings without paths of this machine: fit for a run folder."""
+        flat = self.flat() | {"run-dir": "", "cache-dir": ""}
+        for key, registry in _SPEC_KEYS.items():
+            flat[key] = _without_paths(str(flat[key]), registry)
+        return flat
+
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Settings:
         """Check a run config, flat or nested, laid over the defaults, and every spec in it.
@@ -218,7 +225,7 @@ def _built(group: type[Any], values: dict[str, Any], prefix: str) -> Any:
         kind = hints[entry.name]
         key = prefix + entry.name.replace("_", "-")
         if dataclasses.is_dataclass(kind):
-            made[entry.name] = _built(typing.cast(type[Any], kind), values, f"{key}.")
+            made[entry.name] = _built(typing.cast("type[Any]", kind), values, f"{key}.")
         else:
             made[entry.name] = _checked(key, values.pop(key), kind)
     return group(**made)
@@ -231,9 +238,8 @@ def _checked(key: str, value: object, kind: type[Any]) -> object:
     if kind is float and type(value) is int:
         return float(value)
     if type(value) is not kind:
-        raise SettingsError(
-            f"{key} must be {_WORDS[kind]}; got {value!r}, which is {_WORDS.get(type(value), type(value).__name__)}"
-        )
+        given = _WORDS.get(type(value), type(value).__name__)
+        raise SettingsError(f"{key} must be {_WORDS[kind]}; got {value!r}, which is {given}")
     return value
 
 
@@ -269,7 +275,9 @@ def _check_ranges(settings: Settings) -> None:
     if settings.channels == 2:
         raise SettingsError("channels must be 1 (grey) or 3 (RGB); got 2")
     if settings.device.split(":")[0] not in {"auto", "cpu", "cuda", "mps"}:
-        raise SettingsError(f"device must be auto, cpu, cuda, cuda:N or mps; got {settings.device!r}")
+        raise SettingsError(
+            f"device must be auto, cpu, cuda, cuda:N or mps; got {settings.device!r}"
+        )
     for key in ("run-name", "resume"):
         if Path(str(flat[key])).name != flat[key]:
             raise SettingsError(f"{key} must be a plain folder name; got {flat[key]!r}")
@@ -286,7 +294,8 @@ def _check_lists(settings: Settings) -> None:
         shares = (0.0, 0.0, 0.0)
     if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9 or shares[0] == 0:
         raise SettingsError(
-            f"split must be three shares train/val/test that sum to 100, such as 70/10/20; got {settings.split!r}"
+            "split must be three shares train/val/test that sum to 100, such as 70/10/20; "
+            f"got {settings.split!r}"
         )
     if not settings.arm_list:
         raise SettingsError(f"arms must name at least one of {', '.join(arm_table.ARMS)}")
@@ -300,26 +309,59 @@ def _check_lists(settings: Settings) -> None:
 
 def _check_specs(settings: Settings) -> None:
     """Build every spec once, so that nothing is found wrong after the first message."""
-    singles: list[tuple[str, Registry[Any], str, tuple[object, ...]]] = [
-        ("data", plugins.READERS, settings.data.replace("{site}", "0"), ()),
-        ("partition", plugins.PARTITIONS, settings.partition_spec, ()),
-        ("detector", plugins.DETECTORS, settings.detector, ()),
-        ("filter", plugins.FILTERS, settings.filter, ()),
-        ("strategy", plugins.STRATEGIES, settings.strategy, ()),
-        ("codec", plugins.CODECS, settings.codec, ()),
-        ("privacy", plugins.PRIVACY, settings.privacy, ()),
-        ("imputation.loss", plugins.LOSSES, settings.imputation.loss, ()),
-        ("imputation.model", plugins.DENOISERS, settings.imputation.model, (settings.channels,)),
-        ("classification.model", plugins.BACKBONES, settings.classification.model, (settings.channels, 2)),
-    ]  # fmt: skip
-    for key, registry, text, given in singles:
+    given: dict[str, tuple[object, ...]] = {
+        "imputation.model": (settings.channels,),
+        "classification.model": (settings.channels, 2),
+    }
+    for key, registry in _SPEC_KEYS.items():
         with _named(key):
-            registry.build(text, *given)
-    for key, text in (("noise", settings.noise), ("imputation.noise", settings.imputer_noise)):
-        with _named(key):
-            for chain in spec.parse(text):
-                for term in chain:
-                    plugins.NOISES.build(term)
+            text = settings.partition_spec if key == "partition" else str(settings.flat()[key])
+            chains = spec.parse(text.replace("{site}", "0")) if text else ()
+            if registry is not plugins.NOISES:
+                registry.build(text.replace("{site}", "0"), *given.get(key, ()))
+                continue
+            for term in (term for chain in chains for term in chain):
+                registry.build(term)
+
+
+def _without_paths(text: str, registry: Registry[Any]) -> str:
+    """Return a spec's text with the values of its path parameters left out."""
+    mixture = spec.parse(text) if text else ()
+    return spec.written(
+        tuple(
+            tuple(
+                spec.Term(
+                    term.name,
+                    {
+                        key: "…"
+                        if registry.parameters(term.name)[key].annotation is Path
+                        else value
+                        for key, value in term.values.items()
+                    },
+                )
+                for term in chain
+            )
+            for chain in mixture
+        )
+    )
+
+
+_SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(
+    {
+        "data": plugins.READERS,
+        "partition": plugins.PARTITIONS,
+        "noise": plugins.NOISES,
+        "detector": plugins.DETECTORS,
+        "filter": plugins.FILTERS,
+        "strategy": plugins.STRATEGIES,
+        "codec": plugins.CODECS,
+        "privacy": plugins.PRIVACY,
+        "imputation.model": plugins.DENOISERS,
+        "imputation.noise": plugins.NOISES,
+        "imputation.loss": plugins.LOSSES,
+        "classification.model": plugins.BACKBONES,
+    }
+)
 
 
 class _named:  # noqa: N801 - reads as a statement: with _named(key)

@@ -58,7 +58,7 @@ class Site(Protocol):
             by: the imputer's hash, or the filter's spec.
 
         Raises:
-            MissingImputer: nothing was mended by it here; the coordinator then sends it again.
+            MissingImputerError: nothing was mended by it here; the coordinator then sends it again.
         """
         ...
 
@@ -73,5 +73,5 @@ class Site(Protocol):
         ...
 
 
-class MissingImputer(LookupError):
+class MissingImputerError(LookupError):
     """This site has not mended its images with the imputer that a task builds on."""

@@ -1,0 +1,79 @@
+"""Who this site is: its name, its data and its private folders, from its own configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from client_app.cache import Cache
+from client_app.site import LocalSite, Share
+from fedmend import plugins
+from fedmend.errors import DataError
+from fedmend.settings import Settings
+from fedmend.store import SiteStore
+from fedmend.wire import Task
+
+HOME = Path("~/.fedmend")
+_GIB = 1024**3
+
+
+def private_folder(cache_dir: str) -> Path:
+    """Return the folder of everything that a site derives from its images."""
+    return Path(cache_dir or HOME / "cache").expanduser()
+
+
+@dataclass(frozen=True)
+class Member:
+    """A site's own configuration; on a real site nothing of it comes from the coordinator."""
+
+    name: str
+    data: str
+    """Spec of the reader."""
+    share: Share
+    folder: Path
+
+    @classmethod
+    def of(cls, node: Mapping[str, object], node_id: int, settings: Settings) -> Member:
+        """Read a node's configuration.
+
+        A simulated node has ``partition-id`` and ``num-partitions`` and takes the run's ``data``.
+        A real one has its own ``data``, and perhaps ``name`` and ``cache-dir``.
+
+        Raises:
+            DataError: a real site without data of its own.
+        """
+        folder = private_folder(str(node.get("cache-dir", settings.cache_dir)))
+        if "data" in node:
+            name = str(node.get("name", f"site-{node_id}"))
+            return cls(name, str(node["data"]), Share(), folder)
+        if "partition-id" not in node or "num-partitions" not in node:
+            raise DataError(
+                'this site has no data: set data="<reader>(…)" in its own node-config; a path '
+                "from the coordinator is not accepted"
+            )
+        number, of = int(str(node["partition-id"])), int(str(node["num-partitions"]))
+        partition = plugins.PARTITIONS.build(settings.partition_spec)
+        own = bool(partition.own_source)
+        if own and "{site}" not in settings.data:
+            raise DataError(
+                "partition sites() needs {site} in the reader's parameters: otherwise every site "
+                "would have the same images"
+            )
+        data = settings.data.replace("{site}", str(number))
+        return cls(f"site-{number}", data, Share() if own else Share(number, of), folder)
+
+    def site(self, settings: Settings, classes: Sequence[str]) -> LocalSite:
+        """Open the site's images.
+
+        Raises:
+            DataError, SpecError: they cannot be read.
+        """
+        reader = plugins.READERS.build(self.data)
+        cache = Cache(self.folder / "images", int(settings.cache_quota * _GIB))
+        return LocalSite(self.name, reader, self.share, settings, cache, classes)
+
+    def store(self, task: Task) -> SiteStore:
+        """Return the site's own state in one arm of one run."""
+        arm = f"{task.phase}-{task.arm}" if task.arm else task.phase
+        return SiteStore(self.folder / "state" / task.run / self.name / arm)

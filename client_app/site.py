@@ -1,0 +1,211 @@
+"""One hospital's images, as the phases see them.
+
+A view (training, validation, test) is made once per configuration and kept in the site's cache;
+opening it again reads small arrays and maps the large ones, so that the short-lived process that
+answers a message starts at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from imputation.filters.base import Filter
+from torch import Tensor
+
+from client_app.cache import Cache, Source
+from client_app.split import split_records
+from fedmend import plugins, randomness
+from fedmend.records import Pixels, Reader, Record, quantised
+from fedmend.settings import Settings
+from fedmend.site import VIEWS, MissingImputerError, View
+from imputation.detectors.base import Detector
+from imputation.noise import mixture
+
+_VERSION = "1"  # of what a view holds; a change of it makes cached views anew
+_SCORED_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which part of a simulation's images a site has; a real site has all of its own."""
+
+    number: int = 0
+    of: int = 1
+
+
+class LocalSite:
+    """A site whose reader, share and cache are known.
+
+    Args:
+        name: the site's name, as the federation knows it.
+        reader: of the site's images, or of the whole simulation's.
+        share: the part of the reader's images that is this site's.
+        settings: of the run.
+        cache: where decoded and derived images are kept.
+        classes: the run's class names, in the order that labels are numbered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        reader: Reader,
+        share: Share,
+        settings: Settings,
+        cache: Cache,
+        classes: Sequence[str],
+    ) -> None:
+        self._name = name
+        self.reader = reader
+        self.share = share
+        self.settings = settings
+        self.cache = cache
+        self.classes = tuple(classes)
+        self._source: Source | None = None
+        self._views: dict[str, View] = {}
+        self._fingerprint = reader.fingerprint()
+
+    @property
+    def name(self) -> str:
+        """The site's name, as the federation knows it."""
+        return self._name
+
+    @property
+    def source(self) -> Source:
+        """All images that the reader has; opened when first asked for."""
+        if self._source is None:
+            size, channels = self.settings.image_size, self.settings.channels
+            self._source = self.cache.source(self.reader, size=size, channels=channels)
+        return self._source
+
+    def rows(self) -> tuple[list[Record], npt.NDArray[np.int64]]:
+        """Return the site's own records, split, and their rows in the source."""
+        records = split_records(self.source.records, self.settings.split_shares, self.settings.seed)
+        if self.share.of == 1:
+            mine = np.arange(len(records))
+        else:
+            partition = plugins.PARTITIONS.build(self.settings.partition_spec)
+            owner = partition.assign(records, self.share.of, self.settings.seed)
+            mine = np.flatnonzero(owner == self.share.number)
+        return [records[row] for row in mine], mine
+
+    def _key(self, *parts: str) -> str:
+        """Return the cache key of something derived from this site's images."""
+        settings = self.settings
+        made_of: tuple[object, ...] = (
+            _VERSION, self._fingerprint, settings.image_size, settings.channels, settings.split,
+            settings.partition_spec, settings.seed, self.share.number, self.share.of,
+            settings.noise, settings.noise_fraction, settings.detector, *parts,
+        )  # fmt: skip
+        return "\x1f".join(str(part) for part in made_of)
+
+    def view(self, name: str) -> View:
+        """Return one of :data:`fedmend.site.VIEWS`; possibly empty."""
+        if name not in VIEWS:
+            raise ValueError(f"view {name!r} does not exist; there is {', '.join(VIEWS)}")
+        if name not in self._views:
+            self._views[name] = self._opened(name)
+        return self._views[name]
+
+    def _opened(self, name: str) -> View:
+        kept = self.cache.arrays(self._key("view", name), lambda: self._derived(name))
+        source = Pixels(self.source.pixels.array, kept["row"])
+        simulated = self.settings.simulates_noise
+        original = source if simulated else None
+        images = Pixels(kept["image"]) if simulated else source
+        names = [str(label) for label in kept["label"]]
+        number = {label: position for position, label in enumerate(self.classes)}
+        labels = np.array([number.get(label, -1) for label in names], dtype=np.int64)
+        noisy, alarm = kept["noisy"], kept["alarm"]
+        told = self.settings.noise_known or not simulated  # a site's own word always counts
+        flagged = np.where(noisy >= 0, noisy == 1, alarm) if told else alarm
+        uids = tuple(str(uid) for uid in kept["uid"])
+        return View(uids, images, original, labels, noisy, kept["score"], alarm, flagged)
+
+    def _derived(self, name: str) -> Mapping[str, npt.NDArray[Any]]:
+        """Make a view's arrays from the source's images."""
+        records, rows = self.rows()
+        split = name.partition("-")[0]
+        simulated = self.settings.simulates_noise
+        chosen = [place for place, record in enumerate(records) if record.split == split]
+        if name == "test-clean" and not simulated:
+            chosen = []  # nobody knows what lies beneath the noise
+        records, rows = [records[place] for place in chosen], rows[chosen]
+        noisy = np.array([self._truth(name, record) for record in records], dtype=np.int8)
+        source = Pixels(self.source.pixels.array, rows)
+        arrays: dict[str, npt.NDArray[Any]] = {
+            "row": rows,
+            "uid": np.array([record.uid for record in records], dtype="U"),
+            "label": np.array([record.label or "" for record in records], dtype="U"),
+            "noisy": noisy,
+        }
+        images = source
+        if simulated:
+            images = Pixels(self._corrupted(source, records, noisy))
+            arrays["image"] = images.array
+        arrays["score"], arrays["alarm"] = self._detected(images)
+        return arrays
+
+    def _truth(self, view: str, record: Record) -> int:
+        """Return 1 where the image is noisy in this view, 0 where it is clean, -1 if unknown."""
+        if not self.settings.simulates_noise:
+            return -1 if record.noisy is None else int(record.noisy)
+        if view.startswith("test"):
+            return int(view == "test-noisy")
+        # The image's own hash decides, so that it is noisy in every arm, run and engine alike.
+        drawn = randomness.share(self.settings.seed, "noisy", record.uid)
+        return int(drawn < self.settings.noise_fraction)
+
+    def _corrupted(
+        self, source: Pixels, records: Sequence[Record], noisy: npt.NDArray[np.int8]
+    ) -> npt.NDArray[np.uint16]:
+        noise = mixture.from_spec(self.settings.noise)
+        images = source.take(range(len(source)))
+        for place in np.flatnonzero(noisy == 1):
+            generator = randomness.generator(self.settings.seed, "noise", records[place].uid)
+            images[place] = noise(images[place], generator).image
+        return quantised(images)
+
+    def _detected(self, images: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+        detector: Detector = plugins.DETECTORS.build(self.settings.detector)
+        parts = [
+            detector.score(images.take(range(start, min(start + _SCORED_AT_ONCE, len(images)))))
+            for start in range(0, len(images), _SCORED_AT_ONCE)
+        ]
+        scores = torch.cat(parts) if parts else torch.zeros(0)
+        return scores.numpy().astype(np.float32), detector.flag(scores).numpy()
+
+    def mended(self, name: str, by: str) -> Pixels:
+        """Return the mended images of a view's flagged rows, in the view's order.
+
+        Raises:
+            MissingImputerError: this imputer has mended nothing here yet.
+        """
+        key = self._mended_key(name, by)
+        if by == self.settings.filter:
+            return Pixels(self.cache.arrays(key, lambda: self._filtered(name))["image"])
+        kept = self.cache.find(key)
+        if kept is None:
+            raise MissingImputerError(by)
+        return Pixels(kept["image"])
+
+    def keep_mended(self, name: str, by: str, images: Tensor) -> None:
+        """Keep the mended images of a view's flagged rows."""
+        self.cache.keep(self._mended_key(name, by), {"image": quantised(images)})
+
+    def _mended_key(self, name: str, by: str) -> str:
+        return self._key("mended", name, by, str(self.settings.noise_known))
+
+    def _filtered(self, name: str) -> Mapping[str, npt.NDArray[Any]]:
+        chosen: Filter = plugins.FILTERS.build(self.settings.filter)
+        view = self.view(name)
+        images = view.images.take(np.flatnonzero(view.flagged))
+        return {
+            "image": quantised(
+                torch.stack([chosen(image) for image in images]) if len(images) else images
+            )
+        }

@@ -1,0 +1,96 @@
+"""The one local training loop, for every phase, arm and strategy."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import nn
+
+from fedmend import randomness
+from fedmend.phase import Phase
+from fedmend.settings import Settings
+from fedmend.site import Site
+from fedmend.strategies.base import Strategy
+from fedmend.sums import Sums
+from fedmend.wire import Task
+
+
+class Trained(NamedTuple):
+    """What a round of local training says of itself."""
+
+    steps: int
+    sums: Sums
+    """"steps" and the summed "loss", so that the mean over sites is their ratio."""
+
+
+def build(phase: Phase, settings: Settings, task: Task) -> nn.Module:
+    """Return the phase's model with the initial weights that the run's seed gives.
+
+    They are the same for every arm, and the same at every site and at the coordinator. The
+    global generator that torch initialises layers from is left as it was.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(randomness.number(task.seed, "model", phase.name))
+        return phase.build(settings, task)
+
+
+def device_of(settings: Settings) -> torch.device:
+    """Return the device to compute on: as set, or the best there is."""
+    if settings.device != "auto":
+        return torch.device(settings.device)
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def rate(initial: float, number: int, rounds: int) -> float:
+    """Return the learning rate of a round: a cosine from ``initial`` at round 1 towards 0.
+
+    >>> rate(0.1, 1, 10), rate(0.1, 6, 10)
+    (0.1, 0.05)
+    """
+    return initial * (1 + math.cos(math.pi * (number - 1) / rounds)) / 2
+
+
+def train(
+    model: nn.Module,
+    phase: Phase,
+    site: Site,
+    settings: Settings,
+    task: Task,
+    strategy: Strategy,
+) -> Trained:
+    """Train ``model`` in place for one round on the site's images.
+
+    Each submodule that the phase's loss names has an AdamW of its own, fresh in each round.
+    """
+    device = next(model.parameters()).device
+    hyper = phase.hyper(settings)
+    step_size = rate(hyper.learning_rate, task.round, task.rounds)
+    optimisers: dict[str, torch.optim.Optimizer] = {}
+    generator = randomness.generator(task.seed, "loss", site.name, task.phase, task.round)
+    steps, total = 0, 0.0
+    model.train()
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        # Dropout draws from torch's global generator, which is put back afterwards.
+        torch.manual_seed(
+            randomness.number(task.seed, "dropout", site.name, task.phase, task.round)
+        )
+        for batch in phase.train(site, settings, task):
+            losses = phase.loss(model, batch.to(device), settings, generator)
+            for part in losses:
+                if part not in optimisers:
+                    chosen = model.get_submodule(part).parameters()
+                    optimisers[part] = torch.optim.AdamW(chosen, lr=step_size)
+                optimisers[part].zero_grad()
+            for loss in losses.values():
+                loss.backward()  # type: ignore[no-untyped-call]
+            strategy.adjust(model)
+            for part in losses:
+                optimisers[part].step()
+            steps += 1
+            total += sum(float(loss.detach()) for loss in losses.values())
+    return Trained(steps, {"steps": np.array([float(steps)]), "loss": np.array([total])})

@@ -1,0 +1,106 @@
+"""One run: the phases in their order, every arm of them, and what they leave in the run folder."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from flwr.serverapp import Grid
+
+from fedmend import __version__, phase, plugins
+from fedmend.arms import ARMS
+from fedmend.errors import RunError
+from fedmend.settings import Settings
+from fedmend.wire import Task
+from server_app.checkpoint import Checkpoint
+from server_app.report import write_report
+from server_app.rounds import run_phase
+from server_app.run_folder import RunFolder
+from server_app.sites import Sites
+from server_app.summary import summary
+
+log = logging.getLogger("fedmend.coordinator")
+
+
+def federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
+    """Run both phases over the grid's sites and return the run folder, complete.
+
+    Raises:
+        RunError: the run cannot go on; its checkpoints stay, to be resumed from.
+    """
+    started = time.monotonic()
+    run = RunFolder.open(settings, run_id)
+    sites = Sites(grid, settings, plugins.CODECS.build(settings.codec))
+    sites.join()
+    classes = class_names(settings, sites)
+    log.info("run %s: %d sites, classes %s", run.name, len(sites.introductions), ", ".join(classes))
+    start = Task(
+        run=run.name, phase="", arm="", round=0, rounds=0, seed=settings.seed, classes=classes
+    )
+    imputation = _impute(sites, settings, run, start)
+    if imputation is not None:
+        start = start._replace(imputer=imputation.imputer)
+    arms = {name: _classify(name, sites, settings, run, start) for name in settings.arm_list}
+    seconds = time.monotonic() - started
+    concluded = summary(run.name, settings, classes, sites, imputation, arms, seconds)
+    write_report(run.path, concluded, run.lines())
+    run.conclude(concluded)
+    return run
+
+
+def class_names(settings: Settings, sites: Sites) -> tuple[str, ...]:
+    """Return the run's classes: those set, or the sorted union of what the sites have.
+
+    Raises:
+        RunError: fewer than two, or one that no site has.
+    """
+    found = sorted({name for each in sites.introductions.values() for name in each.classes})
+    wanted: Sequence[str] = settings.class_list or found
+    strays = [name for name in wanted if name not in found]
+    if strays:
+        raise RunError(
+            f"no site has images of class {', '.join(strays)}; they have {', '.join(found)}"
+        )
+    if len(wanted) < 2:
+        raise RunError(
+            f"a classifier needs at least two classes; the sites have {', '.join(found) or 'none'}"
+        )
+    return tuple(wanted)
+
+
+def _impute(sites: Sites, settings: Settings, run: RunFolder, start: Task) -> Checkpoint | None:
+    """Train the imputer and let every site mend its images, if any arm wants them mended."""
+    if not any(ARMS[name].mend == "imputer" for name in settings.arm_list):
+        return None
+    task = start._replace(phase="imputation", rounds=settings.imputation.rounds)
+    point = run_phase(sites, phase.load("imputation"), settings, run, task)
+    about = _about(settings, start, kind="imputer", spec=settings.imputation.model)
+    run.keep_model("imputer", point.model(), about)
+    return point
+
+
+def _classify(
+    arm: str, sites: Sites, settings: Settings, run: RunFolder, start: Task
+) -> Checkpoint:
+    rounds = settings.classification.rounds
+    task = start._replace(phase="classification", arm=arm, rounds=rounds)
+    point = run_phase(sites, phase.load("classification"), settings, run, task)
+    if point.model():
+        about = _about(settings, start, kind="classifier", spec=settings.classification.model)
+        run.keep_model(f"classifier-{arm}", point.model(), about)
+    return point
+
+
+def _about(settings: Settings, start: Task, *, kind: str, spec: str) -> dict[str, Any]:
+    """Return what a model file says of itself: all that is needed to build and use the model."""
+    return {
+        "kind": kind,
+        "version": __version__,
+        "model": spec,
+        "channels": settings.channels,
+        "image-size": settings.image_size,
+        "classes": list(start.classes),
+        "settings": settings.public(),
+    }

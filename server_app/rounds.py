@@ -1,0 +1,223 @@
+"""The round loop: one for every phase, arm and strategy.
+
+Flower's own ``start()`` can neither resume nor survive one odd reply, so the loop is here and
+calls the strategy's ``configure`` and ``aggregate`` methods itself.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import time
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from flwr.app import ArrayRecord
+from flwr.serverapp import Grid
+from torch import Tensor
+
+from fedmend import plugins, sums, training, wire
+from fedmend.arms import ARMS
+from fedmend.errors import RunError
+from fedmend.phase import Phase
+from fedmend.settings import Settings
+from fedmend.strategies.base import Strategy
+from fedmend.wire import Task
+from server_app.checkpoint import Checkpoint
+from server_app.run_folder import RunFolder
+from server_app.sites import Answers, Sites
+
+
+class Trainer:
+    """One arm of one phase, from its checkpoint to its tested model."""
+
+    def __init__(
+        self, sites: Sites, phase: Phase, settings: Settings, run: RunFolder, start: Task
+    ) -> None:
+        self.sites = sites
+        self.phase = phase
+        self.settings = settings
+        self.run = run
+        self.task = start
+        self.name = f"{start.phase}-{start.arm}" if start.arm else start.phase
+        own = ARMS[start.arm].strategy if start.arm else ""
+        self.strategy: Strategy = plugins.STRATEGIES.build(own or settings.strategy)
+        self.flower = self.strategy.server()
+        self.point = self._point()
+
+    def _point(self) -> Checkpoint:
+        """Return where an interrupted run was, or the beginning."""
+        kept = self.run.checkpoint(self.name)
+        if kept is not None:
+            self.strategy.restore(kept.strategy)
+            return kept
+        model = training.build(self.phase, self.settings, self.task)
+        arrays = self.strategy.initial(model)
+        return Checkpoint(arrays=arrays, best=arrays)
+
+    def trained(self) -> Checkpoint:
+        """Run the rounds that are left, then test the best model.
+
+        Raises:
+            RunError: too few sites, or an aggregate that is not finite.
+        """
+        rounds = self.task.rounds
+        while self.point.round < rounds:
+            self._round(self.point.round + 1)
+        if not self.point.done:
+            self._validate_last()
+            self._test()
+        if self.phase.finish is not None:
+            self._remember()
+        return self.point
+
+    def _round(self, number: int) -> None:
+        started = time.monotonic()
+        task = self.task._replace(round=number, best=self.point.best_round)
+        self.sites.sample(task)
+        messages = self.flower.configure_train(
+            number, self._packed(self.point.arrays), task.record(), cast("Grid", self.sites)
+        )
+        expected = {name: value.shape for name, value in self.point.arrays.items()}
+        answers = self.sites.exchange(list(messages), task, expected)
+        self._judge(answers)
+        self._aggregate(number, answers)
+        self.point.round = number
+        self._note(answers, task, started)
+
+    def _aggregate(self, number: int, answers: Answers) -> None:
+        """Let the strategy make one model of the sites' models."""
+        useful = [reply for reply in answers.replies if reply.examples > 0]
+        if len(useful) < self.settings.min_sites:
+            raise RunError(
+                f"{len(useful)} sites have images to train {self.name} on, "
+                f"fewer than min-sites={self.settings.min_sites}"
+            )
+        self.sites.used |= {reply.name for reply in useful}
+        arrays, _ = self.flower.aggregate_train(number, [reply.message for reply in useful])
+        merged = {} if arrays is None else wire.unpack(arrays, plugins.CODECS.build("none()"))
+        try:
+            wire.check_arrays(merged, {k: v.shape for k, v in self.point.arrays.items()})
+        except ValueError as error:
+            raise RunError(
+                f"round {number} of {self.name} gave no usable model: {error}"
+            ) from error
+        self.point.arrays = merged
+        self.point.strategy = self.strategy.state()
+
+    def _judge(self, answers: Answers) -> float:
+        """Score the model that went out, by the validation sums that came back; keep the best."""
+        score = self.phase.score(sums.under("val", answers.merged()))
+        best = self.point.best_score
+        if score > best or math.isnan(score) or math.isnan(best):
+            self.point.best = self.point.arrays
+            self.point.best_score = score
+            self.point.best_round = self.point.round
+        self.point.scores.append(score)
+        return score
+
+    def _ask_all(self, task: Task, arrays: Mapping[str, Tensor]) -> Answers:
+        self.sites.sample(task)
+        messages = self.flower.configure_evaluate(
+            task.round, self._packed(arrays), task.record(), cast("Grid", self.sites)
+        )
+        return self.sites.exchange(list(messages), task, {})
+
+    def _validate_last(self) -> None:
+        """Score the last round's model, which no round after it has scored."""
+        started = time.monotonic()
+        task = self.task._replace(round=self.task.rounds + 1, best=self.point.best_round)
+        answers = self._ask_all(task, self.point.arrays)
+        self._judge(answers)
+        self._note(answers, task, started)
+
+    def _final(self) -> Task:
+        task = self.task._replace(
+            round=self.task.rounds + 1, best=self.point.best_round, final=True
+        )
+        if self.phase.finish is not None:
+            task = task._replace(imputer=digest(self.point.best, self.settings.imputation.model))
+        return task
+
+    def _test(self) -> None:
+        """Send out the model that is kept: sites test it and put it to use."""
+        started = time.monotonic()
+        task = self._final()
+        answers = self._ask_all(task, self.point.best)
+        self.point.imputer = task.imputer
+        self.point.sites = {reply.name: dict(reply.sums) for reply in answers.replies}
+        self.point.done = True
+        self._note(answers, task, started)
+
+    def _remember(self) -> None:
+        """Keep the broadcast for sites that come late, also after a resume."""
+        self.sites.remember(self.point.imputer, self._packed(self.point.best), self._final())
+
+    def _packed(self, arrays: Mapping[str, Tensor]) -> ArrayRecord:
+        return wire.pack(arrays, self.sites.codec)
+
+    def _note(self, answers: Answers, task: Task, started: float) -> None:
+        """Write the round into the run folder, and the checkpoint after it."""
+        seconds = time.monotonic() - started
+        self.point.seconds += seconds
+        self.point.traffic = self.point.traffic + answers.traffic
+        merged = answers.merged()
+        self.run.note(
+            {
+                "phase": task.phase,
+                "arm": task.arm,
+                "round": task.round,
+                "final": task.final,
+                "score": _known(self.phase.score(sums.under("val", merged))),
+                "metrics": {"loss": sums.ratio(merged, "train/loss", "train/steps")},
+                "sites": {
+                    reply.name: {
+                        "n": reply.examples,
+                        "score": _known(self.phase.score(sums.under("val", reply.sums))),
+                        "loss": sums.ratio(reply.sums, "train/loss", "train/steps"),
+                    }
+                    for reply in answers.replies
+                },
+                "left_out": answers.left_out,
+                "seconds": round(seconds, 3),
+                "bytes": {"up": answers.traffic.up, "down": answers.traffic.down},
+            }
+        )
+        self.run.keep_checkpoint(self.name, self.point)
+
+
+def _known(value: float) -> float | None:
+    return value if math.isfinite(value) else None
+
+
+def digest(arrays: Mapping[str, Tensor], spec: str) -> str:
+    """Return the SHA-256 (hex) of a model: its spec, and its arrays by name."""
+    made = hashlib.sha256(spec.encode())
+    for name in sorted(arrays):
+        made.update(
+            name.encode() + b"\0" + arrays[name].detach().cpu().contiguous().numpy().tobytes()
+        )
+    return made.hexdigest()
+
+
+def run_phase(
+    sites: Sites, phase: Phase, settings: Settings, run: RunFolder, start: Task
+) -> Checkpoint:
+    """Train one arm of a phase over the sites, and test the model that validated best.
+
+    Args:
+        sites: those that take part.
+        phase: what is trained.
+        settings: of the run.
+        run: where rounds are noted and checkpoints kept; an interrupted arm goes on from there.
+        start: phase, arm, seed, classes and imputer of every task that is sent.
+
+    Returns:
+        The last checkpoint, with the best model and each site's sums over the test sets.
+
+    Raises:
+        RunError: it cannot go on; the reason names the sites.
+    """
+    with torch.inference_mode():
+        return Trainer(sites, phase, settings, run, start).trained()
