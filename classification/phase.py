@@ -1,0 +1,178 @@
+"""Phase 2: how a classifier is trained, tested and chosen.
+
+The arms are to differ in their images alone. So each round has the same number of optimiser steps
+in every arm, goes through the images in the same order and augments the same step alike; an arm
+that leaves images out goes through those it has more often.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterable, Iterator, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from classification import augment, metrics
+from classification.selection import Rows, Selection, select
+from fedmend import randomness
+from fedmend.phase import Batch, Phase
+from fedmend.plugins import BACKBONES
+from fedmend.settings import PhaseSettings, Settings
+from fedmend.site import Site
+from fedmend.sums import Sums
+from fedmend.wire import Task
+
+_LEAST_WEIGHT, _MOST_WEIGHT = 0.25, 4.0
+
+
+def hyper(settings: Settings) -> PhaseSettings:
+    """Return the settings' group ``classification``."""
+    return settings.classification
+
+
+def build(settings: Settings, task: Task) -> nn.Module:
+    """Return a fresh classifier: (B, channels, H, W) in [0, 1] to (B, classes) logits."""
+    model: nn.Module = BACKBONES.build(
+        settings.classification.model, settings.channels, len(task.classes)
+    )
+    return model
+
+
+def size(site: Site, settings: Settings, task: Task) -> int:
+    """Return how many images the arm trains on: fewer where it leaves some out."""
+    return len(select(site, "train", settings, task).kept)
+
+
+def train(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:
+    """Return one round's batches, all of them full.
+
+    There are epochs * ceil(labelled / batch size) steps, however many of the site's labelled
+    images the arm uses; none where it uses none.
+    """
+    selection = select(site, "train", settings, task)
+    return _batches(selection, site.name, settings.classification, task)
+
+
+def _batches(selection: Selection, site: str, group: PhaseSettings, task: Task) -> Iterator[Batch]:
+    steps = group.epochs * math.ceil(len(selection.labelled) / group.batch_size)
+    order = sequence(selection, steps * group.batch_size, site, task)
+    weights = class_weights(selection.labels[selection.kept], len(task.classes))
+    for step in range(len(order) // group.batch_size):
+        rows = order[step * group.batch_size :][: group.batch_size]
+        generator = randomness.generator(task.seed, "augment", site, task.round, step)
+        target = selection.targets(rows)
+        yield Batch(
+            image=augment.augment(selection.take(rows), generator),
+            target=target,
+            weight=weights[target],
+        )
+
+
+def sequence(selection: Selection, length: int, site: str, task: Task) -> Rows:
+    """Return the rows that a round goes through, (length,); empty where the arm has none.
+
+    Epoch after epoch, all labelled rows are permuted by draws that do not know of the arm, and
+    the rows that the arm leaves out are passed over.
+    """
+    if not len(selection.kept):
+        return np.empty(0, dtype=np.int64)
+    used = np.isin(selection.labelled, selection.kept)
+    parts: list[Rows] = []
+    for epoch in itertools.count():
+        if sum(map(len, parts)) >= length:
+            break
+        generator = randomness.generator(task.seed, "order", site, task.round, epoch)
+        order = torch.randperm(len(selection.labelled), generator=generator).numpy()
+        parts.append(selection.labelled[order[used[order]]])
+    return np.concatenate([np.empty(0, dtype=np.int64), *parts])[:length]
+
+
+def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:
+    """Return (classes,) float32: how much an image of each class counts in the loss.
+
+    n / (K * n_k), with K the number of classes that occur, so that all of them count the same
+    together and the mean weight is 1; held within [0.25, 4], so that a few images of a rare
+    class do not run the round. The counts are the site's own, of what the arm trains on: one
+    site's mix of classes is then not carried into the average, and nobody needs to tell their
+    counts. A site with one class alone has weights of 1.
+
+    >>> class_weights(np.array([0, 0, 0, 1]), 3)
+    tensor([0.6667, 2.0000, 0.2500])
+    """
+    count = np.bincount(labels, minlength=classes)
+    weights = len(labels) / (max(np.count_nonzero(count), 1) * np.maximum(count, 1))
+    bounded = np.where(count > 0, weights, 0.0).clip(_LEAST_WEIGHT, _MOST_WEIGHT)
+    return torch.from_numpy(bounded).float()
+
+
+def validation(site: Site, settings: Settings, task: Task) -> Iterable[Batch]:
+    """Return the site's validation images, as the arm would have them."""
+    return select(site, "val", settings, task).batches()
+
+
+def tests(site: Site, settings: Settings, task: Task) -> Mapping[str, Iterable[Batch]]:
+    """Return the test images as acquired clean, and with the run's noise."""
+    return {
+        name: select(site, f"test-{name}", settings, task).batches() for name in ("clean", "noisy")
+    }
+
+
+def loss(
+    model: nn.Module,
+    batch: Batch,
+    settings: Settings,  # noqa: ARG001 - part of a phase's face
+    generator: torch.Generator,  # noqa: ARG001 - part of a phase's face
+) -> Mapping[str, Tensor]:
+    """Return the mean over the batch of weight * cross-entropy, for the whole model.
+
+    The mean weight over a site's images is 1, so this has the scale of the plain cross-entropy,
+    and its expectation is the balanced loss. Dividing by the batch's own weights instead would
+    let an image count for more or less by the company it is drawn in.
+    """
+    each = functional.cross_entropy(model(batch.image), batch.target, reduction="none")
+    return {"": (each if batch.weight is None else each * batch.weight).mean()}
+
+
+@torch.inference_mode()
+def evaluate(model: nn.Module, batches: Iterable[Batch], task: Task) -> Sums:
+    """Return the sums of :mod:`classification.metrics`; all zero where there is no batch."""
+    device = next(model.parameters()).device
+    was_training = model.training
+    model.eval()
+    logits, labels = [torch.empty(0, len(task.classes))], [torch.empty(0, dtype=torch.int64)]
+    for batch in batches:
+        logits.append(model(batch.image.to(device)).float().cpu())
+        labels.append(batch.target)
+    model.train(was_training)
+    return metrics.sums(torch.cat(logits), torch.cat(labels))
+
+
+def score(total: Sums) -> float:
+    """Return the macro AUROC; else the balanced accuracy; NaN where there is neither.
+
+    A site's images may well be of one class, and then no pair of them can be put in order.
+    """
+    if "confusion" not in total:
+        return math.nan
+    reduced = metrics.reduce(total, math.isqrt(len(total["confusion"])))
+    known = (reduced[key] for key in ("auroc", "balanced_accuracy"))
+    return next((value for value in known if value is not None), math.nan)
+
+
+PHASE = Phase(
+    name="classification",
+    hyper=hyper,
+    build=build,
+    train=train,
+    size=size,
+    validation=validation,
+    tests=tests,
+    loss=loss,
+    evaluate=evaluate,
+    score=score,
+)
