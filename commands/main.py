@@ -1,0 +1,105 @@
+"""The ``fedmend`` command: what there is, and how each part is asked.
+
+What a subcommand needs is imported when it is called, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from commands.console import plain_spoken
+
+app = typer.Typer(
+    name="fedmend",
+    help="Mend noisy medical images across hospitals without moving them, then train on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Words = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="[EXPERIMENT.toml] [KEY=VALUE]...",
+        help="An experiment file, then settings that win over it, such as imputation.rounds=3 or "
+        "'data=phantom(count=100)'. data=/some/folder fills the path of the experiment's own "
+        "reader. Relative paths, in the file too, are taken from the working directory.",
+        show_default=False,
+    ),
+]
+Sites = Annotated[int | None, typer.Option(min=1, help="Simulated sites (4).", show_default=False)]
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        typer.echo(f"fedmend {version('fedmend')}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Take the options that stand before a subcommand."""
+
+
+@app.command()
+@plain_spoken
+def run(
+    words: Words = None,
+    sites: Sites = None,
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Sites that compute at a time (cores / threads).", show_default=False
+        ),
+    ] = None,
+    gpus_per_worker: Annotated[
+        float | None,
+        typer.Option(min=0, help="Share of a GPU that each worker holds.", show_default=False),
+    ] = None,
+    run_dir: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of run folders (~/.fedmend/runs); same as run-dir=…", show_default=False
+        ),
+    ] = None,
+    log: Annotated[
+        Path | None,
+        typer.Option(help="Write what Flower and Ray say into this file.", show_default=False),
+    ] = None,
+) -> None:
+    """Simulate a whole federation on this machine.
+
+    Exit status: 0 done, 1 the run failed, 2 wrong use, 130 Ctrl-C.
+    """
+    from commands.run import Options
+    from commands.run import run as work
+
+    given = [*(words or []), *([f"run-dir={run_dir}"] if run_dir else [])]
+    wanted = {"sites": sites, "workers": workers, "gpus-per-worker": gpus_per_worker}
+    work(given, Options(wanted, log))
+
+
+@app.command()
+@plain_spoken
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
+) -> None:
+    """Print a finished run's table again."""
+    from commands.report import report as work
+
+    work(folder)
+
+
+def main() -> None:
+    """Run the command that the shell's words name."""
+    app()
