@@ -14,16 +14,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from imputation.filters.base import Filter
 from torch import Tensor
 
-from client_app.cache import Cache, Source
+from client_app.cache import Cache
+from client_app.source import Source, open_source
 from client_app.split import split_records
 from fedmend import plugins, randomness
 from fedmend.records import Pixels, Reader, Record, quantised
 from fedmend.settings import Settings
 from fedmend.site import VIEWS, MissingImputerError, View
 from imputation.detectors.base import Detector
+from imputation.filters.base import Filter
 from imputation.noise import mixture
 
 _VERSION = "1"  # of what a view holds; a change of it makes cached views anew
@@ -79,7 +80,7 @@ class LocalSite:
         """All images that the reader has; opened when first asked for."""
         if self._source is None:
             size, channels = self.settings.image_size, self.settings.channels
-            self._source = self.cache.source(self.reader, size=size, channels=channels)
+            self._source = open_source(self.cache, self.reader, size=size, channels=channels)
         return self._source
 
     def rows(self) -> tuple[list[Record], npt.NDArray[np.int64]]:
@@ -165,7 +166,7 @@ class LocalSite:
     ) -> npt.NDArray[np.uint16]:
         noise = mixture.from_spec(self.settings.noise)
         images = source.take(range(len(source)))
-        for place in np.flatnonzero(noisy == 1):
+        for place in np.flatnonzero(noisy == 1).tolist():
             generator = randomness.generator(self.settings.seed, "noise", records[place].uid)
             images[place] = noise(images[place], generator).image
         return quantised(images)

@@ -126,7 +126,11 @@ def _score(merged: sums.Sums) -> float:
 def mend(model: nn.Module, images: Tensor) -> Tensor:
     """Return the reconstructions of noisy images, (n, C, H, W) in [0, 1], n may be 0."""
     device = next(model.parameters()).device
-    parts = [model(part.to(device)).image.clamp(0, 1).cpu() for part in images.split(_AT_ONCE)]
+    starts = range(0, len(images), _AT_ONCE)
+    parts = [
+        model(images[start : start + _AT_ONCE].to(device)).image.clamp(0, 1).cpu()
+        for start in starts
+    ]
     return torch.cat(parts) if len(images) else images
 
 

@@ -77,4 +77,11 @@ class Checkpoint:
                 else:
                     groups[kind][name] = file.get_tensor(key)
         traffic = Traffic(*plain.pop("traffic"))
-        return cls(**groups, sites=dict(sorted(sites.items())), traffic=traffic, **plain)
+        return cls(
+            arrays=groups["arrays"],
+            best=groups["best"],
+            strategy=groups["strategy"],
+            sites=dict(sorted(sites.items())),
+            traffic=traffic,
+            **plain,
+        )

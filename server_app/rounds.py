@@ -12,7 +12,6 @@ import time
 from collections.abc import Mapping
 from typing import cast
 
-import torch
 from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 from torch import Tensor
@@ -219,5 +218,4 @@ def run_phase(
     Raises:
         RunError: it cannot go on; the reason names the sites.
     """
-    with torch.inference_mode():
-        return Trainer(sites, phase, settings, run, start).trained()
+    return Trainer(sites, phase, settings, run, start).trained()

@@ -268,8 +268,8 @@ def _for_strategy(arrays: Mapping[str, Tensor], examples: int) -> RecordDict:
 
 
 def _size(content: RecordDict) -> int:
-    records = (*content.array_records.values(), *content.metric_records.values())
-    return sum(record.count_bytes() for record in records)
+    arrays = sum(record.count_bytes() for record in content.array_records.values())
+    return arrays + sum(record.count_bytes() for record in content.metric_records.values())
 
 
 def _drop_odd_ones(answers: Answers) -> None:

@@ -9,7 +9,6 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 from flwr.supercore.run import Run
-from flwr.supercore.task_identity import TaskIdentity
 
 Fault = Callable[[Message, Message], Message | None]
 """Makes of a message and the site's reply what arrives: the reply, another one, or nothing."""
@@ -39,7 +38,6 @@ class LocalGrid(Grid):
         self.sent: list[Message] = []
         self.received: list[Message] = []
         self._replies: dict[str, Message] = {}
-        TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
 
     @classmethod
     def simulated(
@@ -111,4 +109,3 @@ class LocalGrid(Grid):
     ) -> Iterable[Message]:
         del timeout
         return self.pull_messages(self.push_messages(messages))
-

@@ -1,0 +1,1 @@
+"""A bare two-phase Flower app."""

@@ -1,0 +1,255 @@
+"""Both phases over sites in this process: what a run leaves behind, and what it survives."""
+
+from __future__ import annotations
+
+import json
+import random
+from pathlib import Path
+
+import numpy as np
+import pytest
+import safetensors
+import safetensors.torch
+import torch
+from flwr.app import Array, ArrayRecord, Message, MetricRecord
+
+from fedmend import wire
+from fedmend.errors import RunError
+from server_app.federation import federate
+from tests.federation import failing, grid, run, silent, tiny
+from tests.grid import Fault
+
+
+def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(folder / f"{name}.safetensors")
+
+
+def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
+
+
+def test_a_whole_run_leaves_what_the_contract_says(tmp_path: Path) -> None:
+    settings = tiny(tmp_path, arms="raw,removed,imputed,filtered,clean,local")
+    folder, summary = run(settings)
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "settings.json",
+        "metrics.jsonl",
+        "imputer.safetensors",
+        "classifier-raw.safetensors",
+        "classifier-imputed.safetensors",
+        "checkpoints",
+        "report.html",
+        "summary.json",
+    } <= names
+    assert summary["schema"] == 1
+    assert summary["status"] == "complete"
+    assert summary["sites"] == {"asked": 3, "used": 3, "refused": {}}
+    assert summary["images"]["train"] + summary["images"]["test"] < 96
+    assert 0 < summary["images"]["flagged"] == summary["images"]["mended"]
+    assert list(summary["arms"]) == ["raw", "removed", "imputed", "filtered", "clean", "local"]
+    for arm in summary["arms"].values():
+        for test in ("clean", "noisy"):
+            assert arm[test]["n"] == summary["images"]["test"]
+            assert 0 <= arm[test]["auroc"] <= 1
+    table = summary["imputation"]["test"]
+    assert set(table) == {"noisy", "imputed", "filter:median"}
+    assert table["noisy"]["n"] == summary["images"]["test"]
+    assert summary["bytes"]["up"] > 0
+    about = json.loads(
+        safetensors.safe_open(folder / "imputer.safetensors", framework="pt").metadata()["fedmend"]
+    )
+    assert (about["kind"], about["model"]) == ("imputer", "unet(width=8)")
+
+
+def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
+    one, first = run(tiny(tmp_path / "one"))
+    random.seed(99)  # Flower's strategies sample by the global generator
+    other, second = run(tiny(tmp_path / "two"))
+    for name in ("imputer", "classifier-raw", "classifier-removed", "classifier-imputed"):
+        assert same(weights(one, name), weights(other, name)), name
+    assert first["arms"] == second["arms"]
+    changed, _ = run(tiny(tmp_path / "three", seed=1))
+    assert not same(weights(one, "imputer"), weights(changed, "imputer"))
+
+
+def test_nothing_global_is_seeded(tmp_path: Path) -> None:
+    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    run(tiny(tmp_path, arms="raw"))
+    assert torch.equal(before[0], torch.random.get_rng_state())
+    assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+
+
+def test_fedprox_without_its_term_is_fedavg_to_the_bit(tmp_path: Path) -> None:
+    avg, _ = run(tiny(tmp_path, run_name="avg"))
+    prox, _ = run(tiny(tmp_path, run_name="prox", strategy="fedprox(mu=0)"))
+    held, _ = run(tiny(tmp_path, run_name="held", strategy="fedprox(mu=1)"))
+    for name in ("imputer", "classifier-imputed"):
+        assert same(weights(avg, name), weights(prox, name))
+        assert not same(weights(avg, name), weights(held, name))
+
+
+def test_one_message_per_site_and_round(tmp_path: Path) -> None:
+    settings = tiny(tmp_path, arms="raw")
+    net = grid(settings)
+
+    federate(net, settings, "1")
+    kinds = [message.metadata.message_type for message in net.sent]
+    assert kinds.count("query") == 3
+    assert kinds.count("train") == 3 * 2
+    # The last round's model is validated, then the best one is tested.
+    assert kinds.count("evaluate") == 3 * 2
+
+
+def test_a_failing_site_is_left_out_and_named(tmp_path: Path) -> None:
+    folder, summary = run(tiny(tmp_path), faults={1: failing("train", "evaluate")})
+    assert summary["sites"]["asked"] == 3
+    assert summary["sites"]["used"] == 2
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert all(line["left_out"] == {"site-1": "the disk is full"} for line in lines)
+
+
+def test_a_silent_site_is_left_out_after_the_deadline(tmp_path: Path) -> None:
+    folder, summary = run(tiny(tmp_path, arms="raw"), faults={2: silent("train")})
+    assert summary["sites"]["used"] == 2
+    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert line["left_out"] == {"site-2": "no answer within 0.2 s"}
+
+
+def spoilt(kind: str) -> Fault:
+    def fault(message: Message, reply: Message) -> Message:
+        if message.metadata.message_type != "train":
+            return reply
+        arrays = reply.content.array_records[wire.ARRAYS]
+        values = {name: array.numpy().copy() for name, array in arrays.items()}
+        first = next(iter(values))
+        if kind == "nan":
+            values[first][...] = np.nan
+        elif kind == "shape":
+            values[first] = values[first][..., None]
+        elif kind == "missing":
+            del values[first]
+        content = reply.content
+        content[wire.ARRAYS] = ArrayRecord({k: Array(v) for k, v in values.items()})
+        if kind == "metrics":
+            content[wire.METRICS] = MetricRecord({wire.EXAMPLES: 5})
+        elif kind == "weight":
+            record = dict(content.metric_records[wire.METRICS])
+            content[wire.METRICS] = MetricRecord(record | {wire.EXAMPLES: -5})
+        elif kind == "empty":
+            for name in list(content):
+                del content[name]
+        reply.content = content
+        return reply
+
+    return fault
+
+
+@pytest.mark.parametrize("kind", ["nan", "shape", "missing", "metrics", "weight", "empty"])
+def test_an_odd_reply_never_ends_a_run(tmp_path: Path, kind: str) -> None:
+    folder, summary = run(tiny(tmp_path, arms="raw"), faults={0: spoilt(kind)})
+    assert summary["sites"]["used"] == 2
+    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert list(line["left_out"]) == ["site-0"]
+    assert all(torch.isfinite(value).all() for value in weights(folder, "classifier-raw").values())
+
+
+def test_too_few_sites_end_the_run_with_the_reason(tmp_path: Path) -> None:
+    settings = tiny(tmp_path, min_sites=3)
+    with pytest.raises(RunError, match=r"2 sites answered, fewer than min-sites=3.*disk is full"):
+        run(settings, faults={1: failing("train")})
+    with pytest.raises(RunError, match="2 sites take part, fewer than min-sites=3"):
+        run(tiny(tmp_path, run_name="second", min_sites=3), faults={1: silent("query")})
+
+
+def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
+    whole, _ = run(tiny(tmp_path, arms="raw,imputed,local"))
+    for stop_after in (1, 4, 9, 14):
+        name = f"broken-{stop_after}"
+        count = 0
+
+        def fault(message: Message, reply: Message, stop: int = stop_after) -> Message | None:
+            nonlocal count
+            if message.metadata.message_type != "query":
+                count += 1
+            return None if count > stop else reply
+
+        broken = tiny(tmp_path, arms="raw,imputed,local", run_name=name)
+        with pytest.raises(RunError):
+            run(broken, faults={0: fault, 1: silent("nothing"), 2: fault})
+        resumed, summary = run(tiny(tmp_path, arms="raw,imputed,local", run_name="", resume=name))
+        assert summary["status"] == "complete"
+        for model in ("imputer", "classifier-raw", "classifier-imputed"):
+            assert same(weights(whole, model), weights(resumed, model)), (stop_after, model)
+
+
+def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
+    run(tiny(tmp_path, arms="raw"))
+    with pytest.raises(RunError, match="seed was 0, is 1"):
+        run(tiny(tmp_path, arms="raw", run_name="", resume="tiny", seed=1))
+    with pytest.raises(RunError, match="no run other"):
+        run(tiny(tmp_path, arms="raw", run_name="", resume="other"))
+
+
+def test_a_finished_runs_folder_is_not_written_over(tmp_path: Path) -> None:
+    run(tiny(tmp_path, arms="raw"))
+    with pytest.raises(RunError, match="in use"):
+        run(tiny(tmp_path, arms="raw"))
+
+
+def test_a_site_that_missed_the_imputer_is_sent_it_again(tmp_path: Path) -> None:
+    """Its mended images are deleted between the phases, as if it had been away."""
+    settings = tiny(tmp_path, arms="raw,imputed")
+    lost: list[str] = []
+
+    def fault(message: Message, reply: Message) -> Message:
+        config = message.content.config_records.get(wire.CONFIG)
+        if config and config["phase"] == "classification" and not lost:
+            from client_app.cache import Cache
+
+            lost.append("cache")
+            Cache(tmp_path / "cache" / "images", 2**40).purge()
+        return reply
+
+    whole, _ = run(tiny(tmp_path, arms="raw,imputed", run_name="whole"))
+    folder, summary = run(settings, faults={0: fault})
+    assert lost
+    assert summary["sites"]["used"] == 3
+    assert same(weights(folder, "classifier-imputed"), weights(whole, "classifier-imputed"))
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert not any(line["left_out"] for line in lines)
+
+
+def test_without_simulated_noise_nothing_is_claimed_about_clean_images(tmp_path: Path) -> None:
+    _, summary = run(tiny(tmp_path, noise="none()", imputation__noise="gaussian(std=0.2)"))
+    assert summary["imputation"]["test"] == {
+        "noisy": None,
+        "imputed": None,
+        "filter:median": None,
+    }
+    assert summary["imputation"]["detection"] == {"auroc": None, "false_alarm": None}
+    for arm in summary["arms"].values():
+        assert arm["clean"] is None
+        assert arm["noisy"]["n"] == summary["images"]["test"]
+
+
+def test_blind_sites_mend_what_the_detector_flags(tmp_path: Path) -> None:
+    settings = tiny(tmp_path, noise_known=False, noise="gaussian(std=0.3)")
+    _, summary = run(settings)
+    assert summary["images"]["flagged"] == summary["images"]["mended"] > 0
+    assert summary["imputation"]["detection"]["auroc"] > 0.5
+
+
+def test_no_path_of_this_machine_in_any_file_or_message(tmp_path: Path) -> None:
+    settings = tiny(tmp_path)
+    net = grid(settings, 2, {1: failing("train")})
+
+    with pytest.raises(RunError) as caught:
+        federate(net, settings, "1")
+    assert str(tmp_path) not in str(caught.value)
+    folder, _ = run(tiny(tmp_path, run_name="whole"))
+    marker = str(tmp_path).encode()
+    for path in folder.rglob("*"):
+        assert not path.is_file() or marker not in path.read_bytes(), path.name
+    for message in net.received:
+        assert str(tmp_path) not in repr(message.error if message.has_error() else message.content)
