@@ -13,9 +13,9 @@ from typing import Any
 
 from fedmend.arms import ARMS
 from server_app import curves, finding
+from server_app.figures import UNKNOWN, duration, number, percent, real, size, whole
 from server_app.run_folder import write_atomically
 
-UNKNOWN = "–"
 TESTS = (("clean", "Test images as acquired clean"), ("noisy", "Test images with noise"))
 SCORES = (
     ("accuracy", "Accuracy"),
@@ -86,17 +86,6 @@ def content(summary: Table, lines: Lines) -> dict[str, Any]:
     }
 
 
-def number(value: object, digits: int = 3) -> str:
-    """Return a number as shown: fixed digits, or thousands apart where it is whole.
-
-    >>> number(0.98765), number(12345), number(None)
-    ('0.988', '12,345', '–')
-    """
-    if isinstance(value, int) and not isinstance(value, bool):
-        return f"{value:,}"
-    return f"{value:,.{digits}f}" if isinstance(value, float) else UNKNOWN
-
-
 def facts(summary: Table) -> list[tuple[str, str]]:
     """Return the run's counts: what and how many."""
     sites = summary.get("sites") or {}
@@ -121,25 +110,17 @@ def arm_rows(arms: Table) -> list[dict[str, Any]]:
     for name, scores in arms.items():
         cells = [
             {
-                "text": number(_score(scores, test, key)),
+                "text": number(real(finding.score(scores, test, key))),
                 "best": name in best[test, key],
                 "first": key == SCORES[0][0],
             }
             for test, _ in TESTS
             for key, _ in SCORES
         ]
-        counts = [number(_whole(_score(scores, test, "n"))) for test, _ in TESTS]
+        counts = [number(whole(finding.score(scores, test, "n"))) for test, _ in TESTS]
         meaning = ARMS[name].meaning if name in ARMS else ""
         rows.append({"name": name, "meaning": meaning, "cells": cells, "counts": counts})
     return rows
-
-
-def _score(scores: Table | None, test: str, key: str) -> object:
-    return finding.score(scores, test, key)
-
-
-def _whole(value: object) -> int | None:
-    return int(value) if isinstance(value, int | float) else None
 
 
 def mending_rows(tests: Table) -> list[dict[str, str]]:
@@ -153,28 +134,20 @@ def mending_rows(tests: Table) -> list[dict[str, str]]:
         rows.append(
             {
                 "name": label,
-                "n": number(_whole(known.get("n"))),
-                "psnr": number(_real(known.get("psnr")), 2),
-                "ssim": number(_real(known.get("ssim"))),
+                "n": number(whole(known.get("n"))),
+                "psnr": number(real(known.get("psnr")), 2),
+                "ssim": number(real(known.get("ssim"))),
             }
         )
     return rows
 
 
-def _real(value: object) -> float | None:
-    return float(value) if isinstance(value, int | float) else None
-
-
 def detection(found: Table) -> list[tuple[str, str]]:
     """Return what the blind detector is worth."""
     return [
-        ("AUROC of noisy against clean images", number(_real(found.get("auroc")))),
-        ("False alarms among clean images", _percent(_real(found.get("false_alarm")))),
+        ("AUROC of noisy against clean images", number(real(found.get("auroc")))),
+        ("False alarms among clean images", percent(real(found.get("false_alarm")))),
     ]
-
-
-def _percent(value: float | None) -> str:
-    return UNKNOWN if value is None else f"{100 * value:.1f} %"
 
 
 def charts(lines: Lines) -> list[dict[str, Any]]:
@@ -189,7 +162,7 @@ def charts(lines: Lines) -> list[dict[str, Any]]:
         for line in lines:
             if line["phase"] == phase and not line.get("final"):
                 arm = values.setdefault(line["arm"] or phase, {})
-                if _real(line.get("score")) is not None:
+                if real(line.get("score")) is not None:
                     arm[line["round"] - 1] = float(line["score"])
         drawing = curves.chart({name: list(points.items()) for name, points in values.items()})
         if drawing is not None:
@@ -266,41 +239,9 @@ def costs(summary: Table) -> list[tuple[str, str]]:
     """Return how long the run took and what crossed the wire."""
     seconds, sent = summary.get("seconds") or {}, summary.get("bytes") or {}
     return [
-        ("Imputation", duration(_real(seconds.get("imputation")))),
-        ("Classification", duration(_real(seconds.get("classification")))),
-        ("The whole run", duration(_real(seconds.get("total")))),
-        ("Sent by the sites", size(_real(sent.get("up")))),
-        ("Sent to the sites", size(_real(sent.get("down")))),
+        ("Imputation", duration(real(seconds.get("imputation")))),
+        ("Classification", duration(real(seconds.get("classification")))),
+        ("The whole run", duration(real(seconds.get("total")))),
+        ("Sent by the sites", size(real(sent.get("up")))),
+        ("Sent to the sites", size(real(sent.get("down")))),
     ]
-
-
-def duration(seconds: float | None) -> str:
-    """Return a time in its two largest units.
-
-    >>> duration(3.26), duration(75), duration(7322), duration(None)
-    ('3.3 s', '1 min 15 s', '2 h 2 min', '–')
-    """
-    if seconds is None:
-        return UNKNOWN
-    if seconds < 59.95:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, left = divmod(minutes, 60)
-    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
-
-
-def size(count: float | None) -> str:
-    """Return a number of bytes in decimal units.
-
-    >>> size(999), size(1234567), size(None)
-    ('999 B', '1.2 MB', '–')
-    """
-    if count is None:
-        return UNKNOWN
-    if count < 1000:
-        return f"{count:.0f} B"
-    for unit in ("kB", "MB", "GB"):
-        count /= 1000
-        if count < 999.95:
-            return f"{count:.1f} {unit}"
-    return f"{count / 1000:.1f} TB"
