@@ -1,0 +1,108 @@
+"""A folder that belongs to somebody else: listed and read, never left and never written to."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+
+from fedmend.errors import DataError, RunError
+
+_FORBIDDEN = {errno.EACCES, errno.EPERM}
+_NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.ENAMETOOLONG, errno.ELOOP}
+_LARGEST = 2 * 1024**3
+
+
+class Tree:
+    """Files below one folder, by their paths relative to it.
+
+    Args:
+        root: the folder.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def _real(self) -> Path:
+        return Path(os.path.realpath(self.root))
+
+    def names(self) -> Iterator[str]:
+        """List all files but those whose name, or whose folder's, starts with a dot.
+
+        Linked folders count as files: following them could run in circles.
+
+        Raises:
+            DataError: a folder cannot be listed.
+        """
+        waiting = [""]
+        while waiting:
+            below = waiting.pop()
+            for entry in self._listed(below):
+                if entry.name.startswith("."):
+                    continue
+                if entry.is_dir(follow_symlinks=False):
+                    waiting.append(f"{below}{entry.name}/")
+                else:
+                    yield f"{below}{entry.name}"
+
+    def _listed(self, below: str) -> list[os.DirEntry[str]]:
+        try:
+            with os.scandir(self.root / below) as entries:
+                return list(entries)
+        except OSError as error:
+            raise _refused("the images' folder cannot be listed", error) from error
+
+    def status(self, name: str) -> tuple[int, int, int]:
+        """Return a file's size, time of change in ns and mode; -1 each where there is no file."""
+        try:
+            status = (self.root / name).stat()
+        except (OSError, ValueError):
+            return -1, -1, -1
+        return status.st_size, status.st_mtime_ns, status.st_mode
+
+    def table(self, name: str) -> bytes:
+        """Return the label table's bytes.
+
+        Raises:
+            DataError: it cannot be read.
+        """
+        try:
+            return (self.root / name).read_bytes()
+        except (OSError, ValueError) as error:
+            raise _refused("the labels cannot be read", error) from error
+
+    def read(self, name: str) -> bytes:
+        """Return an image file's bytes.
+
+        Raises:
+            DataError: there is no such file, it may not be read, or it lies outside the folder.
+            RunError: the disk fails; another try may succeed.
+        """
+        if "\0" in name:
+            raise DataError("there is no such file")
+        try:
+            real = Path(os.path.realpath(self.root / name))
+            if not real.is_relative_to(self._real):
+                raise DataError("the file lies outside the images' folder")
+            status = real.stat()
+            if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+                raise DataError("there is no such file")
+            if status.st_size > _LARGEST:
+                raise DataError("the file is larger than 2 GiB")
+            return real.read_bytes()
+        except OSError as error:
+            if error.errno in _FORBIDDEN:
+                raise DataError("the file may not be read") from error
+            if error.errno in _NO_FILE:
+                raise DataError("there is no such file") from error
+            reason = os.strerror(error.errno or errno.EIO).lower()
+            raise RunError(f"the images cannot be read: {reason}", local=name) from error
+
+
+def _refused(what: str, error: OSError | ValueError) -> DataError:
+    reason = os.strerror(getattr(error, "errno", None) or errno.EINVAL).lower()
+    return DataError(f"{what}: {reason}", local=str(error))
