@@ -31,4 +31,4 @@ class Denoiser(nn.Module):
 
     def forward(self, noisy: Tensor) -> Restored:
         """Reconstruct (B, C, H, W) float32 in [0, 1]; H and W of any size."""
-        raise TypeError(f"{type(self).__name__} does not define forward")
+        raise NotImplementedError(f"{type(self).__name__} does not define forward")

@@ -20,8 +20,18 @@ class Corrupted(NamedTuple):
 
 
 class Noise(Protocol):
-    """Corrupts one image, drawing whatever is random from the generator it is given."""
+    """Corrupts one image, drawing whatever is random from the generator it is given.
+
+    The module of a noise has the noise's name and declares, as ``IDENTITY``, the spec whose
+    strength is zero: the contract tests hold every noise to it.
+    """
 
     def __call__(self, image: Tensor, generator: torch.Generator) -> Corrupted:
         """Corrupt ``image``, (C, H, W) float32 in [0, 1], which is left as it is."""
         ...
+
+
+def untouched(image: Tensor) -> Corrupted:
+    """Return a copy of ``image``, (C, H, W), to which nothing was done."""
+    plane = (1, *image.shape[-2:])
+    return Corrupted(image.clone(), image.new_zeros(plane), image.new_zeros(plane))

@@ -1,0 +1,85 @@
+"""What every registered detector keeps to."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from fedmend.errors import SpecError
+from fedmend.plugins import DETECTORS
+from imputation.detectors.base import Detector
+
+BAD = {float: ["nonsense", "nan", "inf"], int: ["nonsense", "1.5"], str: []}
+every_detector = pytest.mark.parametrize("name", DETECTORS.names())
+
+
+def images(count: int, channels: int, height: int, width: int) -> Tensor:
+    """Smooth pictures, flat ones and rough ones."""
+    generator = torch.Generator().manual_seed(0)
+    coarse = torch.rand(count, channels, 4, 4, generator=generator)
+    made = torch.nn.functional.interpolate(coarse, size=(height, width), mode="bicubic")
+    made[1::3] = 0.25
+    made[2::3] += 0.2 * torch.randn(made[2::3].shape, generator=generator)
+    return made.clamp(0, 1)
+
+
+@every_detector
+@pytest.mark.parametrize("shape", [(7, 1, 64, 64), (7, 3, 33, 47), (0, 1, 16, 16)])
+def test_one_real_score_per_image_and_a_flag_for_each(
+    name: str, shape: tuple[int, int, int, int]
+) -> None:
+    given = images(*shape)
+    before = given.clone()
+    detector: Detector = DETECTORS.build(name)
+    scores = detector.score(given)
+    assert scores.shape == shape[:1]
+    assert scores.dtype == torch.float32
+    assert bool(scores.isfinite().all())
+    assert detector.flag(scores).shape == shape[:1]
+    assert detector.flag(scores).dtype == torch.bool
+    assert torch.equal(given, before)
+
+
+@every_detector
+def test_a_score_depends_on_its_image_alone(name: str) -> None:
+    detector: Detector = DETECTORS.build(name)
+    given = images(9, 1, 40, 40)
+    alone = torch.cat([detector.score(image[None]) for image in given])
+    assert torch.equal(detector.score(given), alone)
+    assert torch.equal(detector.score(given.flip(0)), alone.flip(0))
+
+
+@every_detector
+def test_draws_nothing(name: str) -> None:
+    detector: Detector = DETECTORS.build(name)
+    given = images(3, 1, 40, 40)
+    states = torch.get_rng_state(), str(np.random.get_state()), random.getstate()  # noqa: NPY002
+    detector.score(given)
+    assert torch.equal(torch.get_rng_state(), states[0])
+    assert str(np.random.get_state()) == states[1]  # noqa: NPY002
+    assert random.getstate() == states[2]
+
+
+@every_detector
+def test_noisier_scores_higher_and_only_noisy_is_flagged(name: str) -> None:
+    detector: Detector = DETECTORS.build(name)
+    clean = images(1, 1, 64, 64)
+    added = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    levels = [(clean + std * added).clamp(0, 1) for std in (0.0, 0.05, 0.1, 0.2, 0.4)]
+    scores = detector.score(torch.cat(levels))
+    assert bool((scores.diff() > 0).all())
+    flags = detector.flag(scores)
+    assert not flags[0]
+    assert bool(flags[2:].all())
+
+
+@every_detector
+def test_refuses_bad_parameters_by_name(name: str) -> None:
+    with pytest.raises(SpecError, match="no parameter 'nonsense'"):
+        DETECTORS.build(f"{name}(nonsense=1)")
+    for key, parameter in DETECTORS.parameters(name).items():
+        for value in BAD.get(parameter.annotation, ["nonsense"]):
+            with pytest.raises(SpecError, match=key):
+                DETECTORS.build(f"{name}({key}={value})")
