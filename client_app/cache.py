@@ -1,38 +1,39 @@
 """The site's private cache: what was once decoded or derived is mapped from disk ever after.
 
-An entry is a folder of ``.npy`` files that is written beside, flushed and renamed, so that no
-process ever sees half of one; one process makes it while others wait. Its name is a hash. It
-holds patients' pixels: folders have mode 0700, files 0600, and the whole is bounded by a quota.
+An entry is written beside, flushed and renamed, so that no process ever sees half of one; one
+process makes it while others wait. Its name is a hash. It holds patients' pixels: folders have
+mode 0700, files 0600, and the whole is bounded by a quota.
 """
 
 from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
-import hashlib
-import json
 import os
+import re
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
+from client_app.entries import Arrays, Writer, flush_folder, read_entry
+from client_app.locks import held
 from fedmend.errors import DataError
 
 _MARKER = "fedmend-cache"
-_LISTING = "entry.json"
-_PARTIAL = "partial-"
-_STALE = 3600.0  # seconds after which a partial entry's writer is taken for dead
+_ROOM = "room.lock"
+_RESERVED = "reserved"
+_PARTIAL, _GONE = "partial-", "gone-"
+_ENTRY = re.compile(r"[0-9a-f]{40}")
+_LOCK = re.compile(r"[0-9a-f]{40}\.lock")
 _GIB = 1024**3
 
-Arrays = dict[str, npt.NDArray[Any]]
-Fill = Callable[[Path], None]
-"""Writes an entry's ``.npy`` files into a folder."""
+Fill = Callable[[Writer], None]
+"""Writes an entry's arrays."""
 
 
 class Cache:
@@ -50,39 +51,32 @@ class Cache:
         self.root = root
         self.quota = quota
         self._used: set[str] = set()
-        with clear_when_full():
-            root.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not (root / _MARKER).exists():
-                if any(root.iterdir()):
-                    raise DataError(
-                        "the cache's folder holds something else; choose an empty cache-dir",
-                        local=str(root),
-                    )
+        with _told():
+            for folder in (*reversed(root.parents), root):
+                if not folder.exists():
+                    folder.mkdir(mode=0o700, exist_ok=True)
+            # The marker is the first file of every cache, so one that lacks it is none.
+            if any(root.iterdir()) and not (root / _MARKER).exists():
+                raise DataError(
+                    "the cache's folder holds something else; choose an empty cache-dir",
+                    local=str(root),
+                )
+            if root.stat().st_mode & 0o777 != 0o700:
                 root.chmod(0o700)
-                (root / _MARKER).touch(mode=0o600)
+            (root / _MARKER).touch(mode=0o600)
 
     def entry(self, key: str, size: int, fill: Fill) -> Arrays:
         """Return the entry of this key, read-only; made first where it is missing or damaged.
 
         Args:
             key: what the entry is made of; only its hash is kept.
-            size: in bytes, about.
-            fill: writes its files; called in one process at a time.
+            size: in bytes, at most.
+            fill: writes its arrays; called in one process at a time.
 
         Raises:
             DataError: the entry exceeds the quota, or the disk is full.
         """
-        found = self.find(key)
-        if found is not None:
-            return found
-        with self._locked(key):
-            found = self.find(key)  # another process may have made it meanwhile
-            if found is None:
-                self._write(key, size, fill)
-                found = self.find(key)
-        if found is None:
-            raise DataError("a cache entry vanished as it was written; another program deletes it")
-        return found
+        return self._found_or_made(key, lambda: (size, fill))
 
     def arrays(self, key: str, make: Callable[[], Mapping[str, npt.NDArray[Any]]]) -> Arrays:
         """Return the entry of this key, made of arrays in memory where it does not exist.
@@ -90,16 +84,7 @@ class Cache:
         Raises:
             DataError: the entry exceeds the quota, or the disk is full.
         """
-        found = self.find(key)
-        if found is not None:
-            return found
-        with self._locked(key):
-            if self.find(key) is None:
-                self._keep(key, make())
-        found = self.find(key)
-        if found is None:
-            raise DataError("a cache entry vanished as it was written; another program deletes it")
-        return found
+        return self._found_or_made(key, lambda: _filling(make()))
 
     def keep(self, key: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
         """Write an entry, in place of one that may be there.
@@ -108,142 +93,168 @@ class Cache:
             DataError: it exceeds the quota, or the disk is full.
         """
         with self._locked(key):
-            self._keep(key, arrays)
+            self._write(key, *_filling(arrays))
 
     def find(self, key: str) -> Arrays | None:
         """Return the entry of this key, memory-mapped read-only; None if missing or damaged."""
         folder = self.root / _name(key)
-        try:
-            listed = json.loads((folder / _LISTING).read_text(encoding="utf-8"))
-            arrays = {name: _mapped(folder / f"{name}.npy", size) for name, size in listed.items()}
-            os.utime(folder)  # the stamp that eviction goes by
-        except (OSError, ValueError, AttributeError):
-            return None
-        self._used.add(folder.name)
+        arrays = read_entry(folder)
+        if arrays is not None:
+            self._used.add(folder.name)
+            with contextlib.suppress(FileNotFoundError):  # evicted since; what is mapped stays
+                os.utime(folder)  # the stamp that eviction goes by
         return arrays
 
     def purge(self) -> int:
-        """Delete every entry; return the bytes freed. Nothing but entries is touched."""
+        """Delete every entry; return the bytes freed.
+
+        What another process is just writing stays, and so does all that is not the cache's own.
+        """
         freed = 0
-        for folder in self._folders():
-            freed += _size(folder)
-            shutil.rmtree(folder, ignore_errors=True)
-        for lock in self.root.glob("*.lock"):
-            lock.unlink(missing_ok=True)
+        with _told(), held(self.root / _ROOM):
+            for folder in self._entries():
+                freed += _size(folder)
+                self._discard(folder)
+            freed += self._swept()
+            for path in self.root.iterdir():
+                if _LOCK.fullmatch(path.name):
+                    with held(path, wait=False) as free:
+                        if free:
+                            path.unlink()
         self._used.clear()
         return freed
 
-    def _keep(self, key: str, arrays: Mapping[str, npt.NDArray[Any]]) -> None:
-        def fill(folder: Path) -> None:
-            for name, array in arrays.items():
-                np.save(folder / f"{name}.npy", array, allow_pickle=False)
+    def _found_or_made(self, key: str, prepare: Callable[[], tuple[int, Fill]]) -> Arrays:
+        found = self.find(key)
+        if found is None:
+            with self._locked(key):
+                found = self.find(key)  # another process may have made it meanwhile
+                if found is None:
+                    self._write(key, *prepare())
+                    found = self.find(key)
+        if found is None:
+            raise DataError("a cache entry vanished as it was written; another program deletes it")
+        return found
 
-        self._write(key, sum(array.nbytes for array in arrays.values()), fill)
+    @contextlib.contextmanager
+    def _locked(self, key: str) -> Iterator[None]:
+        """Hold the key's lock."""
+        with contextlib.ExitStack() as stack:
+            with _told():
+                stack.enter_context(held(self.root / f"{_name(key)}.lock"))
+            yield
 
     def _write(self, key: str, size: int, fill: Fill) -> None:
         """Make an entry; the caller holds its lock."""
         folder = self.root / _name(key)
         beside = self.root / (_PARTIAL + folder.name)
-        self._make_room(size)
-        with clear_when_full():
-            shutil.rmtree(beside, ignore_errors=True)  # of a writer that was killed
-            beside.mkdir(mode=0o700)
+        with _told():
             try:
-                fill(beside)
-                _seal(beside)
-                if folder.exists():  # damaged, or to be replaced
-                    shutil.rmtree(folder)
+                self._reserve(beside, folder, size)
+                fill(Writer(beside))
+                Writer(beside).seal()
+                (beside / _RESERVED).unlink()
                 beside.rename(folder)
+                flush_folder(self.root)
             finally:
                 shutil.rmtree(beside, ignore_errors=True)
-        self._used.add(folder.name)
+
+    def _reserve(self, beside: Path, replaced: Path, size: int) -> None:
+        """Make room and claim it, so that processes that write at once keep the quota together."""
+        with held(self.root / _ROOM):
+            if replaced.exists():  # damaged, or to be written anew
+                self._discard(replaced)
+            self._make_room(size)
+            beside.mkdir(mode=0o700)
+            (beside / _RESERVED).touch(mode=0o600)
+            (beside / _RESERVED).write_text(str(size), encoding="ascii")
 
     def _make_room(self, size: int) -> None:
         """Evict least recently used entries, none that this process uses, until ``size`` fits."""
-        if size > self.quota:
+        self._swept()
+        sizes = {folder: _size(folder) for folder in self._entries()}
+        claimed = sum(_claim(folder) for folder in self._folders(_PARTIAL))
+        total = claimed + size + sum(sizes.values())
+        idle = [folder for folder in sizes if folder.name not in self._used]
+        for folder in sorted(idle, key=_stamp):
+            if total <= self.quota:
+                break
+            self._discard(folder)
+            total -= sizes[folder]
+        if total > self.quota:
             raise DataError(
-                f"the images need {size / _GIB:.2f} GiB, and cache-quota allows "
-                f"{self.quota / _GIB:.2f} GiB; raise cache-quota or lower image-size"
+                f"the images need {total / _GIB:.3g} GiB, and cache-quota allows "
+                f"{self.quota / _GIB:.3g} GiB; raise cache-quota or lower image-size"
             )
-        sizes = {folder: _size(folder) for folder in self._folders()}
-        total = sum(sizes.values())
-        for folder in sorted(sizes, key=_stamp):
-            if total + size <= self.quota:
-                return
-            fresh = folder.name.startswith(_PARTIAL) and time.time() - _stamp(folder) < _STALE
-            if folder.name not in self._used and not fresh:
-                shutil.rmtree(folder, ignore_errors=True)
-                total -= sizes[folder]
 
-    def _folders(self) -> list[Path]:
-        return [path for path in self.root.iterdir() if path.is_dir()]
+    def _discard(self, folder: Path) -> None:
+        """Delete an entry, out of sight first; what other processes have mapped stays readable."""
+        gone = self.root / f"{_GONE}{folder.name}-{os.getpid()}-{time.monotonic_ns()}"
+        with contextlib.suppress(FileNotFoundError):
+            folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
-    @contextlib.contextmanager
-    def _locked(self, key: str) -> Iterator[None]:
-        """Hold the key's lock; the kernel releases it even when the process is killed."""
-        handle = os.open(self.root / f"{_name(key)}.lock", os.O_CREAT | os.O_RDWR, 0o600)
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX)
-            yield
-        finally:
-            os.close(handle)
+    def _swept(self) -> int:
+        """Delete what processes that were killed left behind; return the bytes."""
+        freed = 0
+        for folder in self._folders(_GONE):
+            freed += _size(folder)
+            shutil.rmtree(folder, ignore_errors=True)
+        for folder in self._folders(_PARTIAL):
+            lock = self.root / f"{folder.name.removeprefix(_PARTIAL)}.lock"
+            with held(lock, wait=False) as free:  # else its writer is alive
+                if free:
+                    freed += _size(folder)
+                    shutil.rmtree(folder, ignore_errors=True)
+        return freed
+
+    def _entries(self) -> list[Path]:
+        return [path for path in self._folders("") if _ENTRY.fullmatch(path.name)]
+
+    def _folders(self, start: str) -> list[Path]:
+        with os.scandir(self.root) as found:
+            return [
+                Path(each.path)
+                for each in found
+                if each.name.startswith(start) and each.is_dir(follow_symlinks=False)
+            ]
+
+
+def _filling(arrays: Mapping[str, npt.NDArray[Any]]) -> tuple[int, Fill]:
+    def fill(writer: Writer) -> None:
+        for name, array in arrays.items():
+            writer.array(name, array)
+
+    return sum(array.nbytes for array in arrays.values()), fill
 
 
 def _name(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:40]
-
-
-def _mapped(path: Path, size: int) -> npt.NDArray[Any]:
-    """Return a file's array, mapped; a file of another size than was written is damaged."""
-    if path.stat().st_size != size:
-        raise ValueError("the file is not as it was written")
-    try:
-        mapped: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
-    except ValueError:  # an empty array cannot be mapped
-        mapped = np.load(path, allow_pickle=False)
-    return mapped
-
-
-def _seal(folder: Path) -> None:
-    """Make the files private and durable, and list their sizes: the entry is then complete."""
-    sizes = {}
-    for path in folder.glob("*.npy"):
-        path.chmod(0o600)
-        _flush(path)
-        sizes[path.stem] = path.stat().st_size
-    listing = folder / _LISTING
-    listing.touch(mode=0o600)
-    listing.write_text(json.dumps(sizes), encoding="utf-8")
-    _flush(listing)
-
-
-def _flush(path: Path) -> None:
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+    return sha256(key.encode()).hexdigest()[:40]
 
 
 def _size(folder: Path) -> int:
     with contextlib.suppress(OSError):
         return sum(path.stat().st_size for path in folder.iterdir())
-    return 0  # evicted by another process meanwhile
+    return 0  # deleted by another process meanwhile
 
 
-def _stamp(folder: Path) -> float:
+def _claim(folder: Path) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int((folder / _RESERVED).read_text(encoding="ascii"))
+    return _size(folder)
+
+
+def _stamp(folder: Path) -> int:
     with contextlib.suppress(OSError):
-        return folder.stat().st_mtime
-    return 0.0
+        return folder.stat().st_mtime_ns
+    return 0
 
 
 @contextlib.contextmanager
-def clear_when_full() -> Iterator[None]:
-    """Turn a full or read-only disk into a sentence."""
+def _told() -> Iterator[None]:
+    """Turn a full, read-only or failing disk into a sentence."""
     try:
         yield
     except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES}:
-            raise
-        reason = os.strerror(error.errno).lower()
+        reason = os.strerror(error.errno or errno.EIO).lower()
         raise DataError(f"the cache cannot be written: {reason}", local=str(error)) from error

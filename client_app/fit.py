@@ -6,6 +6,9 @@ import torch
 import torch.nn.functional as functional
 from torch import Tensor
 
+from fedmend.errors import DataError
+
+_LONGEST = 50
 _LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -19,20 +22,33 @@ def fit(image: Tensor, size: int, channels: int) -> Tensor:
 
     Returns:
         (channels, size, size) float32 in [0, 1]; the image itself where nothing is to be done.
+
+    Raises:
+        DataError: it is a strip rather than an image.
     """
-    image = _recoloured(image, channels)
     height, width = image.shape[1:]
+    side = max(height, width)
+    if side > _LONGEST * min(height, width):
+        raise DataError(f"the image is more than {_LONGEST} times as long as it is wide")
+    image = _recoloured(image, channels)
     if height == width == size:
         return image
-    side = max(height, width)
+    # Along the longer side first: the margins of a large, narrow image then cost little.
+    if width > height:
+        image = _resized(image, height, size)
+    elif height > width:
+        image = _resized(image, size, width)
     top, left = (side - height) // 2, (side - width) // 2
     margins = (left, side - width - left, top, side - height - top)
-    square = functional.pad(image, margins)
-    resized = functional.interpolate(
-        square[None], size=(size, size), mode="bilinear", antialias=True, align_corners=False
-    )
-    fitted: Tensor = resized[0].clamp(0, 1)
-    return fitted
+    return _resized(functional.pad(image, margins), size, size)
+
+
+def _resized(image: Tensor, height: int, width: int) -> Tensor:
+    """Return the image at another size; averaging over what a coarser pixel covers."""
+    resized: Tensor = functional.interpolate(
+        image[None], size=(height, width), mode="bilinear", antialias=True, align_corners=False
+    )[0]
+    return resized.clamp(0, 1)
 
 
 def _recoloured(image: Tensor, channels: int) -> Tensor:
@@ -40,4 +56,5 @@ def _recoloured(image: Tensor, channels: int) -> Tensor:
         return image
     if channels == 3:
         return image.expand(3, -1, -1)
-    return torch.tensordot(torch.tensor(_LUMA), image, dims=1)[None]
+    weights = torch.tensor(_LUMA)[:, None, None]
+    return (image * weights).sum(0, keepdim=True)

@@ -9,22 +9,29 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Sequence
-from pathlib import Path
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from torch import Tensor
 
 from client_app.cache import Cache
+from client_app.entries import Writer
 from client_app.fit import fit
-from fedmend.errors import DataError
+from fedmend.errors import DataError, RunError, UserError
 from fedmend.records import Index, Pixels, Reader, Record, Rejected, quantised
 
-_DECODER = "1"  # of what pixels become; a change of it decodes everything anew
+_DECODER = "2"  # of what pixels become; a change of it decodes everything anew
+_AHEAD = 8  # images a thread may be ahead of what is written
 
 Progress = Callable[[int, int], None]
 """Called with the number of images decoded and the number of all."""
+
+Decoded = npt.NDArray[np.uint16] | Rejected
 
 
 class Source(NamedTuple):
@@ -35,40 +42,60 @@ class Source(NamedTuple):
     rejected: tuple[Rejected, ...]
     """The files that cannot be used, from index and decoding."""
     pixels: Pixels
-    """(n, C, H, W) in the records' order."""
+    """(n, C, H, W), one image a record, in their order."""
 
 
 def open_source(
-    cache: Cache, reader: Reader, *, size: int, channels: int, progress: Progress | None = None
+    cache: Cache,
+    reader: Reader,
+    *,
+    size: int,
+    channels: int,
+    threads: int = 1,
+    progress: Progress | None = None,
 ) -> Source:
     """Return a reader's images, each fitted into a square; decoded where the cache lacks them.
 
     Args:
         cache: of the site.
-        reader: of its images.
+        reader: of its images. Where what its ``load`` returns depends on more than the images'
+            bytes, it has an attribute ``decoding`` that says on what.
         size: the square's side in pixels.
         channels: 1 (grey) or 3 (RGB).
+        threads: that decode; the result does not depend on their number.
         progress: told after each image that is decoded.
 
     Raises:
         DataError: the source as a whole cannot be used, or no room is left for it.
+        RunError: it failed or changed while it was read; nothing of it was kept.
     """
     index = _indexed(cache, reader)
-    content = hashlib.sha256("".join(record.uid for record in index.records).encode()).hexdigest()
-    shape = (len(index.records), channels, size, size)
+    records = index.records
 
-    def fill(folder: Path) -> None:
-        _decode(reader, index.records, shape, folder, progress)
+    def fill(writer: Writer) -> None:
+        decode = _Decoding(reader, size, channels)
+        decoded = enumerate(_in_order(decode, records, threads))
+        failed: list[tuple[int, Rejected]] = []
+        with writer.rows("image", np.uint16, (channels, size, size)) as write:
+            for row, each in decoded:
+                if isinstance(each, Rejected):
+                    failed.append((row, each))
+                else:
+                    write(each)
+                if progress is not None:
+                    progress(row + 1, len(records))
+        writer.array("bad", np.array([row for row, _ in failed], dtype=np.int64))
+        writer.array("failed", _packed([each for _, each in failed]))
 
-    key = f"pixels {_DECODER} {content} {size} {channels}"
-    kept = cache.entry(key, int(np.prod(shape, dtype=np.int64)) * 2, fill)
-    good = np.flatnonzero(kept["good"])
-    usable = tuple(record for record, fine in zip(index.records, kept["good"], strict=True) if fine)
-    failed = [Rejected(*pair) for pair in _unpacked(kept["failed"])]
+    content = hashlib.sha256("".join(record.uid for record in records).encode()).hexdigest()
+    decoding = str(getattr(reader, "decoding", ""))
+    key = f"pixels {_DECODER} {decoding} {content} {size} {channels}"
+    kept = cache.entry(key, len(records) * channels * size * size * 2, fill)
+    bad = set(kept["bad"].tolist())
     return Source(
-        records=usable,
-        rejected=(*index.rejected, *failed),
-        pixels=Pixels(kept["image"], None if len(good) == shape[0] else good),
+        records=tuple(record for row, record in enumerate(records) if row not in bad),
+        rejected=(*index.rejected, *(Rejected(*pair) for pair in _unpacked(kept["failed"]))),
+        pixels=Pixels(kept["image"]),
     )
 
 
@@ -93,43 +120,46 @@ def _unpacked(array: npt.NDArray[np.uint8]) -> list[list[Any]]:
     return loaded
 
 
-def _decode(
-    reader: Reader,
-    records: Sequence[Record],
-    shape: tuple[int, int, int, int],
-    folder: Path,
-    progress: Progress | None,
-) -> None:
-    """Decode every image into the entry's files, one at a time in memory."""
-    images: npt.NDArray[np.uint16]
-    if shape[0]:
-        images = np.lib.format.open_memmap(
-            folder / "image.npy", mode="w+", dtype=np.uint16, shape=shape
-        )
-    else:
-        images = np.zeros(shape, dtype=np.uint16)
-        np.save(folder / "image.npy", images)
-    good = np.zeros(shape[0], dtype=bool)
-    failed: list[Rejected] = []
-    for row, record in enumerate(records):
+class _Decoding:
+    """Decodes one record: its pixels, or why there are none."""
+
+    def __init__(self, reader: Reader, size: int, channels: int) -> None:
+        self.reader = reader
+        self.size = size
+        self.channels = channels
+
+    def __call__(self, record: Record) -> Decoded:
         try:
-            images[row] = quantised(fit(reader.load(record), shape[2], shape[1]))
-            good[row] = True
+            image = self.reader.load(record)
+            _check(image)
+            return quantised(fit(image, self.size, self.channels))
         except DataError as error:
-            failed.append(Rejected(error.local or record.uid, str(error)))
-        except (
-            ArithmeticError,
-            LookupError,
-            RuntimeError,
-            TypeError,
-            ValueError,
-            OSError,
-        ) as error:
+            return Rejected(error.local or record.uid, str(error))
+        except UserError:
+            raise
+        except OSError as error:  # of the disk, not of the image: another try may succeed
+            reason = os.strerror(error.errno or 0).lower()
+            raise RunError(f"the images cannot be read: {reason}", local=str(error)) from error
+        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
             # Whatever a decoder trips over costs this image alone.
-            failed.append(Rejected(record.uid, f"cannot be decoded ({type(error).__name__})"))
-        if progress is not None:
-            progress(row + 1, shape[0])
-    if isinstance(images, np.memmap):
-        images.flush()
-    np.save(folder / "good.npy", good)
-    np.save(folder / "failed.npy", _packed(failed))
+            return Rejected(record.uid, f"cannot be decoded ({type(error).__name__})")
+
+
+def _check(image: Tensor) -> None:
+    if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
+        raise DataError("the image is neither grey nor RGB")
+    if not bool(((image >= 0) & (image <= 1)).all()):  # also what is not finite
+        raise DataError("the image has values outside 0 to 1")
+
+
+def _in_order(
+    decode: Callable[[Record], Decoded], records: Sequence[Record], threads: int
+) -> Iterator[Decoded]:
+    """Decode on several threads, a bounded number of images ahead of whoever asks."""
+    if threads == 1:
+        yield from map(decode, records)
+        return
+    waiting = iter(records)
+    with ThreadPoolExecutor(threads) as pool:
+        while batch := list(islice(waiting, threads * _AHEAD)):
+            yield from pool.map(decode, batch)

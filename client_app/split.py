@@ -16,8 +16,8 @@ def split_records(
     """Return the records with their splits set, in the order given.
 
     Records whose source says their split keep it, and so does the rest of their group. The other
-    groups are taken class by class in hashed order, each going whole to the split that lacks most
-    of its share.
+    groups are taken class by class, large ones first and else in hashed order, each going whole to
+    the split that lacks most of its share.
 
     Args:
         records: of one source.
@@ -30,9 +30,10 @@ def split_records(
     given = _given(records)
     chosen = dict(given)
     groups = [group for group in grouped(records) if group.name not in given]
+    owed = [0.0] * len(SPLITS)
     for _, members in by_label(groups):
-        ordered = sorted(members, key=lambda group: randomness.number(seed, "split", group.name))
-        for group, place in zip(ordered, apportioned(ordered, shares), strict=True):
+        ordered = in_order(members, seed, "split")
+        for group, place in zip(ordered, apportioned(ordered, shares, owed), strict=True):
             chosen[group.name] = SPLITS[place]
     return [record._replace(split=chosen[record.group]) for record in records]
 
@@ -73,20 +74,41 @@ def by_label(groups: Iterable[Group]) -> list[tuple[str, list[Group]]]:
     return sorted(found.items())
 
 
-def apportioned(groups: Sequence[Group], shares: Sequence[float]) -> list[int]:
+def in_order(groups: Iterable[Group], seed: int, purpose: str) -> list[Group]:
+    """Return groups as they are dealt out: by falling size, and by hash where they are alike.
+
+    Groups of every size are then spread over all places, and the small ones, which come last,
+    make up for what the large ones cannot.
+    """
+
+    def rank(group: Group) -> tuple[int, int]:
+        return -len(group.rows), randomness.number(seed, purpose, group.name)
+
+    return sorted(groups, key=rank)
+
+
+def apportioned(groups: Sequence[Group], shares: Sequence[float], owed: list[float]) -> list[int]:
     """Deal groups out in order so that the counts of images follow the shares.
 
     Each group goes to the place that lacks most of what it should have by then.
+
+    Args:
+        groups: in order.
+        shares: of the places; they sum to 1.
+        owed: images that each place still lacks from what was dealt before; brought up to date,
+            so that what is rounded off in one class is made good in the next.
     """
-    have = [0.0] * len(shares)
-    dealt = 0
     places = []
     for group in groups:
-        dealt += len(group.rows)
-        lacking = [share * dealt - count for share, count in zip(shares, have, strict=True)]
-        place = max(range(len(shares)), key=lambda place: (lacking[place], -place))
-        have[place] += len(group.rows)
-        places.append(place)
+        size = len(group.rows)
+        for place, share in enumerate(shares):
+            owed[place] += share * size
+        chosen = max(
+            (place for place, share in enumerate(shares) if share > 0),
+            key=lambda place: (owed[place], -place),
+        )
+        owed[chosen] -= size
+        places.append(chosen)
     return places
 
 

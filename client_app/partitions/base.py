@@ -9,8 +9,7 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from client_app.split import Group, apportioned, by_label, grouped
-from fedmend import randomness
+from client_app.split import Group, apportioned, by_label, grouped, in_order
 from fedmend.errors import DataError
 from fedmend.records import Record
 
@@ -38,7 +37,7 @@ class Partition(Protocol):
 def dealt_out(
     records: Sequence[Record], seed: int, shares: Callable[[str], Sequence[float]], sites: int
 ) -> Owners:
-    """Deal groups out in hashed order, each class of each split by its own shares.
+    """Deal groups out, each class of each split by its own shares.
 
     Args:
         records: with their splits.
@@ -51,11 +50,10 @@ def dealt_out(
     for group in grouped(records):
         splits.setdefault(records[group.rows[0]].split, []).append(group)
     for split in sorted(splits):
+        owed = [0.0] * sites
         for label, members in by_label(splits[split]):
-            ordered = sorted(
-                members, key=lambda group: randomness.number(seed, "partition", group.name)
-            )
-            for group, site in zip(ordered, apportioned(ordered, shares(label)), strict=True):
+            ordered = in_order(members, seed, "partition")
+            for group, site in zip(ordered, apportioned(ordered, shares(label), owed), strict=True):
                 owners[group.rows] = site
     return without_empty_sites(records, owners, sites)
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from client_app.partitions.base import Owners, without_empty_sites
+from client_app.partitions.base import Owners
 from client_app.split import grouped
 from fedmend.errors import DataError
 from fedmend.plugins import PARTITIONS
@@ -27,12 +27,17 @@ class Column:
         self.name = name
 
     def assign(self, records: Sequence[Record], sites: int, seed: int) -> Owners:
-        """Return the site of each record; a patient seen at several goes to the first of them."""
+        """Return the site of each record; a patient seen at several goes to the first of them.
+
+        Raises:
+            DataError: a value is missing, there are fewer values than sites, or a site is left
+                without training images: none are moved there from another hospital.
+        """
         del seed
         missing = sum(self.name not in record.facts for record in records)
         if missing:
             raise DataError(f"{missing} of {len(records)} images have no value in the site column")
-        values = [str(record.facts[self.name]) for record in records]
+        values = [_rank(record.facts[self.name]) for record in records]
         known = sorted(set(values))
         if len(known) < sites:
             raise DataError(
@@ -42,4 +47,17 @@ class Column:
         owners = np.zeros(len(records), dtype=np.int64)
         for group in grouped(records):
             owners[group.rows] = number[min(values[row] for row in group.rows)]
-        return without_empty_sites(records, owners, sites)
+        training = {
+            owner for record, owner in zip(records, owners, strict=True) if record.split == "train"
+        }
+        if len(training) < sites:
+            raise DataError(
+                f"by the site column, {sites - len(training)} of {sites} sites have no training "
+                "images; ask for fewer sites"
+            )
+        return owners
+
+
+def _rank(value: str | float) -> tuple[bool, float, str]:
+    """Return what sorts numbers by size, and before text."""
+    return (True, 0.0, value) if isinstance(value, str) else (False, value, "")

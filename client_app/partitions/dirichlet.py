@@ -1,7 +1,9 @@
 """Dirichlet: sites that differ in size and in their mixture of classes.
 
-Hsu et al., Measuring the effects of non-identical data distribution for federated visual
-classification, 2019: each class is divided among the sites by a draw from Dir(alpha).
+After Hsu, Qi and Brown, "Measuring the effects of non-identical data distribution for federated
+visual classification", 2019; drawn class by class, as Yurochkin et al., "Bayesian nonparametric
+federated learning of neural networks", ICML 2019, do: each class is divided among the sites by a
+draw from Dir(alpha), so that the sites also differ in size.
 """
 
 from __future__ import annotations
@@ -25,8 +27,8 @@ class Dirichlet:
     own_source = False
 
     def __init__(self, *, alpha: float = 1.0) -> None:
-        if not 0 < alpha < float("inf"):
-            raise ValueError(f"alpha must be above 0 and finite; got {alpha:g}")
+        if not 0 < alpha <= 1e6:
+            raise ValueError(f"alpha must be above 0 and at most 1e6; got {alpha:g}")
         self.alpha = alpha
 
     def assign(self, records: Sequence[Record], sites: int, seed: int) -> Owners:
