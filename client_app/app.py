@@ -59,7 +59,7 @@ def _error(code: Trouble, reason: str, message: Message) -> Message:
 
 
 def _settings(context: Context) -> Settings:
-    settings = Settings.parse(context.run_config)
+    settings = Settings.read(context.run_config)
     torch.set_num_threads(settings.threads)
     return settings
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from fedmend import arms as arm_table
 from fedmend import plugins, spec
 from fedmend.errors import SettingsError, UserError
@@ -100,6 +102,8 @@ class Settings:
     """Share of the sites that is asked in each round, drawn anew; at least ``min-sites``."""
     deadline: float
     """Seconds after which a round goes on without the sites that have not answered."""
+    join_deadline: float
+    """Seconds that sites have to join, decoding all of their images where that is to be done."""
     threads: int
     """CPU threads a worker computes with; part of what makes results repeat to the bit."""
     device: str
@@ -167,13 +171,24 @@ class Settings:
             SettingsError: an unknown key, a wrong type or a value out of range.
             SpecError: a spec that cannot be built.
         """
+        settings = cls.read(given)
+        with torch.random.fork_rng(devices=[]):  # building a network draws its weights
+            _check_specs(settings)
+        return settings
+
+    @classmethod
+    def read(cls, given: Mapping[str, Any]) -> Settings:
+        """Do what ``parse`` does, but build no spec: sites build only what a task needs.
+
+        Raises:
+            SettingsError: an unknown key, a wrong type or a value out of range.
+        """
         values: dict[str, Any] = {**defaults(), **flattened(given)}
         settings: Settings = _built(cls, values, "")
         if values:
             raise _unknown(sorted(values))
         _check_ranges(settings)
         _check_lists(settings)
-        _check_specs(settings)
         return settings
 
 
@@ -251,6 +266,7 @@ _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
         "min-sites": (1, 1e6),
         "site-fraction": (0, 1),
         "deadline": (0.1, 1e7),
+        "join-deadline": (0.1, 1e7),
         "threads": (1, 1024),
         "cache-quota": (0, 1e6),
         "seed": (0, 2**31 - 1),
@@ -299,6 +315,8 @@ def _check_lists(settings: Settings) -> None:
         )
     if not settings.arm_list:
         raise SettingsError(f"arms must name at least one of {', '.join(arm_table.ARMS)}")
+    with _named("noise"):
+        spec.parse(settings.noise)
     for name in settings.arm_list:
         arm_table.check(name, simulated=settings.simulates_noise)
     for key in ("arm_list", "class_list"):

@@ -18,7 +18,7 @@ from server_app.checkpoint import Checkpoint
 
 _HOME = Path("~/.fedmend/runs")
 _MAY_DIFFER = {
-    "resume", "run-name", "run-dir", "cache-dir", "cache-quota", "deadline", "device",
+    "resume", "run-name", "run-dir", "cache-dir", "cache-quota", "deadline", "join-deadline", "device",
 }  # fmt: skip
 
 

@@ -28,7 +28,6 @@ from fedmend.wire import Introduction, Task, Trouble
 log = logging.getLogger("fedmend.coordinator")
 
 _POLL_FIRST, _POLL_MOST = 0.02, 0.5  # seconds between two looks for replies
-_JOIN_AT_LEAST = 3600.0  # a site's first answer may have to decode all of its images
 
 
 class Traffic(NamedTuple):
@@ -99,7 +98,7 @@ class Sites:
         nodes = self._wait_for_nodes()
         asked = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
         names = {node: f"node {place + 1}" for place, node in enumerate(sorted(nodes))}
-        replies, missing = self._collect(asked, max(self.settings.deadline, _JOIN_AT_LEAST))
+        replies, missing = self._collect(asked, self.settings.join_deadline)
         self.refused |= {names[node]: reason for node, reason in missing.items()}
         for node, reply in replies.items():
             try:
@@ -115,7 +114,7 @@ class Sites:
 
     def _wait_for_nodes(self) -> list[int]:
         """Return the connected nodes, once they are ``min-sites`` or the deadline has passed."""
-        end = time.monotonic() + self.settings.deadline
+        end = time.monotonic() + self.settings.join_deadline
         nodes = list(self.grid.get_node_ids())
         while len(nodes) < self.settings.min_sites and time.monotonic() < end:
             time.sleep(_POLL_MOST)

@@ -23,6 +23,7 @@ TINY: dict[str, Any] = {
     "classification.model": "small_cnn(width=8)",
     "classification.rounds": 2,
     "classification.epochs": 1,
+    "join-deadline": 0.2,
     "deadline": 0.2,  # everything answers at once in one process, or never
 }
 

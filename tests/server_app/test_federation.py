@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import random
 from pathlib import Path
@@ -18,6 +19,10 @@ from fedmend.errors import RunError
 from server_app.federation import federate
 from tests.federation import failing, grid, run, silent, tiny
 from tests.grid import Fault
+
+
+class KilledError(BaseException):
+    """The coordinator's process ends here."""
 
 
 def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
@@ -56,9 +61,8 @@ def test_a_whole_run_leaves_what_the_contract_says(tmp_path: Path) -> None:
     assert set(table) == {"noisy", "imputed", "filter:median"}
     assert table["noisy"]["n"] == summary["images"]["test"]
     assert summary["bytes"]["up"] > 0
-    about = json.loads(
-        safetensors.safe_open(folder / "imputer.safetensors", framework="pt").metadata()["fedmend"]
-    )
+    with safetensors.safe_open(folder / "imputer.safetensors", framework="pt") as file:
+        about = json.loads(file.metadata()["fedmend"])  # type: ignore[no-untyped-call]
     assert (about["kind"], about["model"]) == ("imputer", "unet(width=8)")
 
 
@@ -74,19 +78,20 @@ def test_the_same_seed_gives_the_same_bits(tmp_path: Path) -> None:
 
 
 def test_nothing_global_is_seeded(tmp_path: Path) -> None:
-    before = torch.random.get_rng_state(), np.random.get_state()[1].copy()  # noqa: NPY002
+    before = torch.random.get_rng_state(), repr(np.random.get_state())  # noqa: NPY002
     run(tiny(tmp_path, arms="raw"))
     assert torch.equal(before[0], torch.random.get_rng_state())
-    assert (before[1] == np.random.get_state()[1]).all()  # noqa: NPY002
+    assert before[1] == repr(np.random.get_state())  # noqa: NPY002
 
 
 def test_fedprox_without_its_term_is_fedavg_to_the_bit(tmp_path: Path) -> None:
-    avg, _ = run(tiny(tmp_path, run_name="avg"))
-    prox, _ = run(tiny(tmp_path, run_name="prox", strategy="fedprox(mu=0)"))
-    held, _ = run(tiny(tmp_path, run_name="held", strategy="fedprox(mu=1)"))
+    epochs = {"imputation__epochs": 2}  # the term's gradient is zero at a round's first step
+    avg, _ = run(tiny(tmp_path, run_name="avg", **epochs))
+    prox, _ = run(tiny(tmp_path, run_name="prox", strategy="fedprox(mu=0)", **epochs))
+    held, _ = run(tiny(tmp_path, run_name="held", strategy="fedprox(mu=1)", **epochs))
     for name in ("imputer", "classifier-imputed"):
         assert same(weights(avg, name), weights(prox, name))
-        assert not same(weights(avg, name), weights(held, name))
+    assert not same(weights(avg, "imputer"), weights(held, "imputer"))
 
 
 def test_one_message_per_site_and_round(tmp_path: Path) -> None:
@@ -164,23 +169,22 @@ def test_too_few_sites_end_the_run_with_the_reason(tmp_path: Path) -> None:
 
 def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
     whole, _ = run(tiny(tmp_path, arms="raw,imputed,local"))
-    for stop_after in (1, 4, 9, 14):
-        name = f"broken-{stop_after}"
-        count = 0
+    for kill_at in (1, 4, 9, 14):
+        name = f"broken-{kill_at}"
+        answered = itertools.count(1)
 
-        def fault(message: Message, reply: Message, stop: int = stop_after) -> Message | None:
-            nonlocal count
-            if message.metadata.message_type != "query":
-                count += 1
-            return None if count > stop else reply
+        def kill(message: Message, reply: Message, at: int = kill_at) -> Message:
+            if message.metadata.message_type != "query" and next(answered) == at:  # noqa: B023
+                raise KilledError
+            return reply
 
         broken = tiny(tmp_path, arms="raw,imputed,local", run_name=name)
-        with pytest.raises(RunError):
-            run(broken, faults={0: fault, 1: silent("nothing"), 2: fault})
+        with pytest.raises(KilledError):
+            run(broken, faults={1: kill})
         resumed, summary = run(tiny(tmp_path, arms="raw,imputed,local", run_name="", resume=name))
         assert summary["status"] == "complete"
         for model in ("imputer", "classifier-raw", "classifier-imputed"):
-            assert same(weights(whole, model), weights(resumed, model)), (stop_after, model)
+            assert same(weights(whole, model), weights(resumed, model)), (kill_at, model)
 
 
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:
@@ -227,7 +231,9 @@ def test_without_simulated_noise_nothing_is_claimed_about_clean_images(tmp_path:
         "imputed": None,
         "filter:median": None,
     }
-    assert summary["imputation"]["detection"] == {"auroc": None, "false_alarm": None}
+    # The phantom vouches that its images are clean: alarms are false, and none is true.
+    assert summary["imputation"]["detection"]["auroc"] is None
+    assert 0 <= summary["imputation"]["detection"]["false_alarm"] <= 1
     for arm in summary["arms"].values():
         assert arm["clean"] is None
         assert arm["noisy"]["n"] == summary["images"]["test"]
