@@ -32,13 +32,17 @@ Words = Annotated[
     ),
 ]
 Sites = Annotated[int | None, typer.Option(min=1, help="Simulated sites (4).", show_default=False)]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Sites that compute at a time (cores / threads).", show_default=False),
+]
 
 
 def _version(asked: bool) -> None:
     if asked:
-        from importlib.metadata import version
+        from fedmend import __version__
 
-        typer.echo(f"fedmend {version('fedmend')}")
+        typer.echo(f"fedmend {__version__}")
         raise typer.Exit
 
 
@@ -56,12 +60,7 @@ def root(
 def run(
     words: Words = None,
     sites: Sites = None,
-    workers: Annotated[
-        int | None,
-        typer.Option(
-            min=1, help="Sites that compute at a time (cores / threads).", show_default=False
-        ),
-    ] = None,
+    workers: Workers = None,
     gpus_per_worker: Annotated[
         float | None,
         typer.Option(min=0, help="Share of a GPU that each worker holds.", show_default=False),
@@ -91,6 +90,22 @@ def run(
 
 @app.command()
 @plain_spoken
+def check(
+    words: Words = None,
+    sites: Sites = None,
+    workers: Workers = None,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Name the files that cannot be used.")
+    ] = False,
+) -> None:
+    """Read the data as a run would, count them, and foresee time, traffic and disk."""
+    from commands.check import check as work
+
+    work(words or [], {"sites": sites, "workers": workers}, listed=listed)
+
+
+@app.command()
+@plain_spoken
 def report(
     folder: Annotated[Path, typer.Argument(help="A run folder.", show_default=False)],
 ) -> None:
@@ -98,6 +113,20 @@ def report(
     from commands.report import report as work
 
     work(folder)
+
+
+@app.command()
+@plain_spoken
+def purge(
+    cache_dir: Annotated[
+        Path | None, typer.Option(help="The site's cache (~/.fedmend/cache).", show_default=False)
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Delete every decoded and derived image that this site has kept."""
+    from commands.purge import purge as work
+
+    work(cache_dir, asked=not yes)
 
 
 def main() -> None:

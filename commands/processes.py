@@ -12,12 +12,13 @@ import signal
 import time
 import types
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import psutil
 
 MARK = "FEDMEND_LAUNCH"
 _PATIENCE = 10.0
+_POLL = 0.02
 
 
 class Stopped(BaseException):
@@ -74,12 +75,11 @@ class Family:
         Raises:
             TimeoutError: a member outlives being killed (it hangs in the kernel).
         """
-        members = self.members()
         if grace > 0:
-            for process in members:
+            for process in (asked := self.members()):
                 with contextlib.suppress(psutil.Error):
                     process.terminate()
-            psutil.wait_procs(members, timeout=grace)
+            _await(asked, grace)
         deadline = time.monotonic() + _PATIENCE
         while members := self.members():  # anew each time: a dying parent may have started more
             if time.monotonic() > deadline:
@@ -87,7 +87,17 @@ class Family:
             for process in members:
                 with contextlib.suppress(psutil.Error):
                     process.kill()
-            psutil.wait_procs(members, timeout=1.0)
+            _await(members, 1.0)
+
+
+def _await(processes: Sequence[psutil.Process], seconds: float) -> None:
+    """Wait until none lives, or the time is over.
+
+    psutil's own wait wants them reaped too, which is their parents' business and may take longer.
+    """
+    deadline = time.monotonic() + seconds
+    while any(map(_lives, processes)) and time.monotonic() < deadline:
+        time.sleep(_POLL)
 
 
 def _lives(process: psutil.Process) -> bool:

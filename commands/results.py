@@ -59,7 +59,7 @@ def arms(summary: Mapping[str, Any]) -> Table:
     for test in _SETS:
         for _, heading in _SCORES:
             table.add_column(f"{test}\n{heading}", justify="right")
-    table.add_column("trained on", style="dim")
+    table.add_column("trained on", style="dim", no_wrap=True)
     for name, scores in (summary.get("arms") or {}).items():
         cells = [_number((scores.get(test) or {}).get(key)) for test in _SETS for key, _ in _SCORES]
         table.add_row(name, *cells, ARMS[name].meaning if name in ARMS else "")

@@ -2,14 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
-import shutil
-import sys
-import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -19,11 +14,13 @@ import typer
 
 from commands import bundle, progress, results, simulation
 from commands.arguments import read
+from commands.cluster import Cluster
 from commands.console import complain, out
 from commands.failure import reason
 from commands.processes import Family, Stopped, stoppable, undisturbed
 from commands.simulation import Simulation
 from commands.superlink import SuperLink
+from commands.workplace import environment, scratch
 from fedmend.errors import RunError, SettingsError
 from fedmend.settings import Settings
 
@@ -32,8 +29,6 @@ INTERRUPTED = 130
 _POLL = 0.2
 _LOOK_AROUND = 5.0
 _GRACE = 3.0
-_LONGEST_ROOT = 40
-"""Ray's sockets lie some 65 characters below its folder, and a socket's path has at most 107."""
 
 
 class Options(NamedTuple):
@@ -57,6 +52,8 @@ def run(words: Sequence[str], options: Options) -> None:
         settings, wanted, core_count=simulation.cores(), gpu_count=simulation.gpus()
     )
     folder = run_folder(settings)
+    if options.log is not None and not options.log.expanduser().absolute().parent.is_dir():
+        raise SettingsError("--log names a folder that does not exist", local=str(options.log))
     try:
         with stoppable():
             _simulate(settings, size, folder, options.log)
@@ -103,28 +100,35 @@ def run_folder(settings: Settings) -> Path:
 
 
 def _simulate(settings: Settings, size: Simulation, folder: Path, log: Path | None) -> None:
-    family = Family()
-    console = out()
-    with _scratch() as home, progress.shown(console, settings) as display:
-        link = SuperLink(home, family, environment(home, settings.threads))
+    family, console = Family(), out()
+    with scratch() as home, progress.shown(console, settings) as display:
+        shared = environment(settings.threads) | family.environment()
+        cluster = Cluster(home, shared)
+        link = SuperLink(home, family, shared | cluster.environment())
         run_id, grace = 0, _GRACE
         try:
             display.stage(f"starting: {size.sites} sites, {size.workers} workers")
             link.start()
+            cluster.start(size)
             bundled = bundle.build()
             link.connect()
             run_id = link.submit(bundled, settings.flat(), size)
-            _follow(link, run_id, folder, display)
+            _follow(link, cluster, run_id, folder, display)
             grace = 0.0  # the run is complete: what still lives has nothing left to save
         finally:
             with undisturbed():
-                if log is not None:
-                    _keep(link, run_id, log)
-                family.end(grace)
-                link.close()
+                try:
+                    if log is not None:
+                        _keep(link, run_id, log)
+                finally:
+                    family.end(grace)
+                    link.close()
+                    cluster.close()
 
 
-def _follow(link: SuperLink, run_id: int, folder: Path, display: progress.Display) -> None:
+def _follow(
+    link: SuperLink, cluster: Cluster, run_id: int, folder: Path, display: progress.Display
+) -> None:
     """Show the run's rounds until it is finished.
 
     Raises:
@@ -140,55 +144,15 @@ def _follow(link: SuperLink, run_id: int, folder: Path, display: progress.Displa
             break
         if state.status == "running" and time.monotonic() - looked > _LOOK_AROUND:
             looked = time.monotonic()
-            if not link.simulates() and link.state(run_id).status != "finished":
+            alive = cluster.lives() and link.simulates()
+            if not alive and link.state(run_id).status != "finished":
                 raise RunError(
-                    "the simulation's process was ended from outside; most often memory ran out: "
-                    "try fewer --workers or a smaller batch-size",
+                    "the simulation was ended from outside; most often memory ran out: "
+                    "try fewer --workers or a smaller batch-size"
                 )
         time.sleep(_POLL)
     if state.outcome != "completed" or not (folder / "summary.json").is_file():
         raise RunError(reason(state, link.run_log(run_id)))
-
-
-def environment(home: Path, threads: int) -> dict[str, str]:
-    """Return the environment of everything that is started."""
-    inherited = {
-        key: value
-        for key, value in os.environ.items()
-        if not key.startswith("FLWR_") and key not in {"RAY_ADDRESS", "RAY_NAMESPACE"}
-    }
-    counts = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
-    return (
-        inherited
-        | dict.fromkeys(counts, str(threads))
-        | {
-            "PATH": os.pathsep.join(
-                [str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)]
-            ),
-            "FLWR_TELEMETRY_ENABLED": "0",
-            "FLWR_DISABLE_UPDATE_CHECK": "1",
-            "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-            "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.05",
-            "RAY_USAGE_STATS_ENABLED": "0",
-            "RAY_TMPDIR": str(home),
-            # Pages that a worker frees are kept: giving them back costs seconds of faults a round.
-            "MALLOC_MMAP_THRESHOLD_": str(2**30),
-            "MALLOC_TRIM_THRESHOLD_": str(2**32),
-            "CUBLAS_WORKSPACE_CONFIG": ":4096:8",  # without it cuBLAS does not repeat to the bit
-        }
-    )
-
-
-@contextlib.contextmanager
-def _scratch() -> Iterator[Path]:
-    """Yield a folder for Flower's home, its log and Ray's session; nothing of it stays."""
-    usual = Path(tempfile.gettempdir())
-    root = usual if len(str(usual)) <= _LONGEST_ROOT - len("/fedmend-12345678") else Path("/tmp")  # noqa: S108
-    home = Path(tempfile.mkdtemp(prefix="fedmend-", dir=root))
-    try:
-        yield home
-    finally:
-        shutil.rmtree(home, ignore_errors=True)
 
 
 def _keep(link: SuperLink, run_id: int, log: Path) -> None:

@@ -8,7 +8,6 @@ second on imports; the package is pinned to the version that this was written fo
 from __future__ import annotations
 
 import hashlib
-import socket
 import subprocess
 import sys
 import time
@@ -16,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+from commands.ports import free_port
 from commands.processes import Family
 from commands.simulation import Simulation
 from fedmend.errors import RunError
@@ -46,7 +46,7 @@ class SuperLink:
     Args:
         home: an empty folder: Flower's home, the working directory and the log.
         family: to which every process belongs.
-        environment: of the process.
+        environment: of the process, the family's mark in it.
     """
 
     def __init__(self, home: Path, family: Family, environment: Mapping[str, str]) -> None:
@@ -59,7 +59,7 @@ class SuperLink:
 
     def start(self) -> None:
         """Start the process; :meth:`connect` waits for it."""
-        port = _free_port()
+        port = free_port()
         self.address = f"127.0.0.1:{port}"
         command = [
             str(Path(sys.executable).parent / "flower-superlink"),
@@ -70,7 +70,7 @@ class SuperLink:
         with (self.home / LOG).open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603 - the words are all our own
                 command,
-                env={**self.environment, **self.family.environment(), "FLWR_HOME": str(self.home)},
+                env={**self.environment, "FLWR_HOME": str(self.home)},
                 cwd=self.home,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
@@ -130,7 +130,6 @@ class SuperLink:
                 num_supernodes=size.sites,
                 client_resources_num_cpus=size.threads,
                 client_resources_num_gpus=size.gpus_per_worker,
-                init_args_num_cpus=size.workers * size.threads,
                 init_args_log_to_driver=True,
             ),
         )
@@ -202,9 +201,3 @@ class SuperLink:
         if self._client is None:
             raise RuntimeError("connect() comes first")
         return self._client
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -111,14 +111,14 @@ def test_relative_paths_are_taken_from_the_working_directory(here: Path) -> None
 
 def test_a_files_relative_path_is_taken_from_the_working_directory_too(here: Path) -> None:
     (here / "deep").mkdir()
-    file = _experiment(here / "deep", 'data = "medmnist(path=x.npz)"')
-    assert arguments.read([file]).settings["data"] == f"medmnist(path={here}/x.npz)"
+    file = _experiment(here / "deep", 'data = "folder(path=x y)"')
+    assert arguments.read([file]).settings["data"] == f"folder(path={here}/x y)"
 
 
 def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
-    settings = arguments.read(["data=medmnist(path=~/x.npz)", "cache-dir=~/c"]).settings
-    assert settings == {"data": "medmnist(path=/somewhere/x.npz)", "cache-dir": "/somewhere/c"}
+    settings = arguments.read(["data=folder(path=~/x)", "cache-dir=~/c"]).settings
+    assert settings == {"data": "folder(path=/somewhere/x)", "cache-dir": "/somewhere/c"}
 
 
 @pytest.mark.parametrize("path", ["/srv/x", "./x", "x", "sub/x", "/srv/with (brackets), and comma"])
@@ -131,8 +131,8 @@ def test_a_plain_path_fills_the_experiments_reader(here: Path, path: str) -> Non
 
 
 def test_a_plain_path_replaces_the_experiments_path(here: Path) -> None:
-    file = _experiment(here, 'data = "medmnist(path=/old)"')
-    assert arguments.read([file, "data=/new"]).settings["data"] == "medmnist(path=/new)"
+    file = _experiment(here, 'data = "folder(path=/old)"')
+    assert arguments.read([file, "data=/new"]).settings["data"] == "folder(path=/new)"
 
 
 def test_a_readers_name_is_a_spec_even_if_a_file_has_it(here: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_plain_path_needs_a_reader_with_a_path() -> None:
 
 
 def test_a_path_that_no_spec_can_carry_is_refused(here: Path) -> None:
-    file = _experiment(here, 'data = "medmnist(path=/old)"')
+    file = _experiment(here, 'data = "folder(path=/old)"')
     with pytest.raises(SpecError, match="path holds a ' character"):
         arguments.read([file, "data=/srv/it's"])
 
