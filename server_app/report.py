@@ -7,13 +7,13 @@ the coordinator. Names that sites chose are text to it, never markup.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from importlib import resources
 from pathlib import Path
 from typing import Any
 
 from fedmend.arms import ARMS
 from server_app import curves, finding
 from server_app.figures import UNKNOWN, duration, number, percent, real, size, whole
+from server_app.page import TEMPLATE
 from server_app.run_folder import write_atomically
 
 TESTS = (("clean", "Test images as acquired clean"), ("noisy", "Test images with noise"))
@@ -56,11 +56,10 @@ def rendered(summary: Table, lines: Lines) -> str:
     """Return the report's HTML."""
     import jinja2
 
-    source = resources.files("server_app").joinpath("report.html.j2").read_text(encoding="utf-8")
     pages = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    return pages.from_string(source).render(content(summary, lines))
+    return pages.from_string(TEMPLATE).render(content(summary, lines))
 
 
 def content(summary: Table, lines: Lines) -> dict[str, Any]:

@@ -1,3 +1,11 @@
+"""The report's page, as a Jinja template.
+
+It is a module because Flower bundles no other kind of file that could hold it.
+"""
+
+from __future__ import annotations
+
+TEMPLATE = """\
 <!DOCTYPE html>
 <html lang="en">
 <head>
@@ -316,3 +324,4 @@ summary:focus-visible { outline: 2px solid var(--accent); outline-offset: 3px; b
 <footer>Made by fedmend from summary.json and metrics.jsonl, which lie beside this page and hold the same figures for machines. There is no image in any of them.</footer>
 </body>
 </html>
+"""
