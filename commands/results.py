@@ -55,11 +55,11 @@ def arms(summary: Mapping[str, Any]) -> Table:
     table = Table(
         title=f"run {summary.get('run')}: {sites.get('used')} of {sites.get('asked')} sites"
     )
-    table.add_column("arm")
+    table.add_column("arm", no_wrap=True)
     for test in _SETS:
         for _, heading in _SCORES:
-            table.add_column(f"{test}\n{heading}", justify="right")
-    table.add_column("trained on", style="dim", no_wrap=True)
+            table.add_column(f"{test}\n{heading}", justify="right", no_wrap=True)
+    table.add_column("trained on", style="dim")
     for name, scores in (summary.get("arms") or {}).items():
         cells = [_number((scores.get(test) or {}).get(key)) for test in _SETS for key, _ in _SCORES]
         table.add_row(name, *cells, ARMS[name].meaning if name in ARMS else "")
