@@ -158,6 +158,7 @@ class Cache:
                 flush_folder(self.root)
             finally:
                 shutil.rmtree(beside, ignore_errors=True)
+        self._used.add(folder.name)
 
     def _reserve(self, beside: Path, replaced: Path, size: int) -> None:
         """Make room and claim it, so that processes that write at once keep the quota together."""
