@@ -98,20 +98,22 @@ class Head(nn.Module):
         width: of the features.
         channels: of the image.
         scales: how many; each halves the resolution of the one before.
+        step: how many pixels apart features are, 1 or 2; they answer for step x step pixels each.
     """
 
-    def __init__(self, width: int, channels: int, scales: int) -> None:
+    def __init__(self, width: int, channels: int, scales: int, *, step: int) -> None:
         super().__init__()
         self.parts = [channels, 1, 1, scales]
-        self.last = nn.Conv2d(width, 4 * sum(self.parts), 3, padding=1)
+        self.last = nn.Conv2d(width, step**2 * sum(self.parts), 3, padding=1)
+        self.spread = nn.PixelShuffle(step) if step > 1 else nn.Identity()
         with torch.no_grad():  # start near an even blend, without a correction
             self.last.weight.mul_(0.1)
             assert self.last.bias is not None
             self.last.bias.zero_()
 
     def forward(self, features: Tensor, image: Tensor, rough: Tensor) -> Restored:
-        """Answer for (B, width, H / 2, W / 2), (B, C, H, W) and (B, 1, H, W)."""
-        answers = functional.pixel_shuffle(self.last(functional.relu(features)), 2)
+        """Answer for (B, width, H / step, W / step), (B, C, H, W) and (B, 1, H, W)."""
+        answers = self.spread(self.last(functional.relu(features)))
         correction, hole, sigma, weights = torch.split(answers, self.parts, 1)
         blended = _blend(image, torch.sigmoid(-hole) + 1e-3, weights.softmax(1))
         return Restored(blended + correction, hole, rough * functional.softplus(sigma + 2))
