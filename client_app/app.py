@@ -6,6 +6,7 @@ import logging
 import traceback
 from collections.abc import Callable
 from functools import wraps
+from typing import Any
 
 import torch
 from flwr.app import ArrayRecord, Context, Error, Message
@@ -70,7 +71,8 @@ def query(message: Message, context: Context) -> Message:
     """Say who this site is."""
     settings = _settings(context)
     member = Member.of(context.node_config, context.node_id, settings)
-    site = member.site(settings, settings.class_list)
+    run = str(message.content.config_records[wire.CONFIG]["run"])
+    site = member.site(settings, settings.class_list, run, joining=True)
     return Message(introduction(site).record(), reply_to=message)
 
 
@@ -85,7 +87,7 @@ class Round:
         self.strategy = strategy_of(self.settings, self.task)
         self.codec = plugins.CODECS.build(self.settings.codec)
         member = Member.of(context.node_config, context.node_id, self.settings)
-        self.site = member.site(self.settings, self.task.classes)
+        self.site = member.site(self.settings, self.task.classes, self.task.run)
         self.store = member.store(self.task)
         self.store.promote(self.task.best)
         self.memory = (
@@ -164,8 +166,10 @@ def train(message: Message, context: Context) -> Message:
 def evaluate(message: Message, context: Context) -> Message:
     """Validate the model received; if it is the one that is kept, test it and put it to use."""
     work = Round(message, context)
-    said = dict(work.validated())
+    said: dict[str, Any] = {}
     if work.task.final:
         said |= work.tested()
         said |= work.finished()
+    else:
+        said |= work.validated()
     return work.answer({}, 0, said, message)

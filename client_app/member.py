@@ -10,6 +10,7 @@ from client_app.cache import Cache
 from client_app.site import LocalSite, Share
 from fedmend import plugins
 from fedmend.errors import DataError
+from fedmend.files import write_atomically
 from fedmend.settings import Settings
 from fedmend.store import SiteStore
 from fedmend.wire import Task
@@ -63,15 +64,28 @@ class Member:
         data = settings.data.replace("{site}", str(number))
         return cls(f"site-{number}", data, Share() if own else Share(number, of), folder)
 
-    def site(self, settings: Settings, classes: Sequence[str]) -> LocalSite:
-        """Open the site's images.
+    def site(
+        self, settings: Settings, classes: Sequence[str], run: str, *, joining: bool = False
+    ) -> LocalSite:
+        """Open the site's images as they were when it joined the run.
+
+        Args:
+            settings: of the run.
+            classes: the run's class names.
+            run: its name.
+            joining: whether the images are to be looked at afresh.
 
         Raises:
             DataError, SpecError: they cannot be read.
         """
         reader = plugins.READERS.build(self.data)
         cache = Cache(self.folder / "images", int(settings.cache_quota * _GIB))
-        return LocalSite(self.name, reader, self.share, settings, cache, classes)
+        noted = self.folder / "state" / run / self.name / "fingerprint"
+        if joining or not noted.is_file():
+            noted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            write_atomically(noted, reader.fingerprint())
+        fingerprint = noted.read_text(encoding="utf-8")
+        return LocalSite(self.name, reader, self.share, settings, cache, classes, fingerprint)
 
     def store(self, task: Task) -> SiteStore:
         """Return the site's own state in one arm of one run."""

@@ -27,7 +27,7 @@ from imputation.detectors.base import Detector
 from imputation.filters.base import Filter
 from imputation.noise import mixture
 
-_VERSION = "1"  # of what a view holds; a change of it makes cached views anew
+_VERSION = "2"  # of what a view holds; a change of it makes cached views anew
 _SCORED_AT_ONCE = 64
 
 
@@ -49,6 +49,8 @@ class LocalSite:
         settings: of the run.
         cache: where decoded and derived images are kept.
         classes: the run's class names, in the order that labels are numbered.
+        fingerprint: the reader's, when the run began: listing all files again would cost more
+            than some messages' work.
     """
 
     def __init__(
@@ -59,6 +61,7 @@ class LocalSite:
         settings: Settings,
         cache: Cache,
         classes: Sequence[str],
+        fingerprint: str,
     ) -> None:
         self._name = name
         self.reader = reader
@@ -68,7 +71,7 @@ class LocalSite:
         self.classes = tuple(classes)
         self._source: Source | None = None
         self._views: dict[str, View] = {}
-        self._fingerprint = reader.fingerprint()
+        self._fingerprint = fingerprint
 
     @property
     def name(self) -> str:
@@ -80,7 +83,13 @@ class LocalSite:
         """All images that the reader has; opened when first asked for."""
         if self._source is None:
             size, channels = self.settings.image_size, self.settings.channels
-            self._source = open_source(self.cache, self.reader, size=size, channels=channels)
+            self._source = open_source(
+                self.cache,
+                self.reader,
+                size=size,
+                channels=channels,
+                fingerprint=self._fingerprint,
+            )
         return self._source
 
     def rows(self) -> tuple[list[Record], npt.NDArray[np.int64]]:
@@ -114,7 +123,7 @@ class LocalSite:
 
     def _opened(self, name: str) -> View:
         kept = self.cache.arrays(self._key("view", name), lambda: self._derived(name))
-        source = Pixels(self.source.pixels.array, kept["row"])
+        source = Pixels(self._pixels(str(kept["pixels"])), kept["row"])
         simulated = self.settings.simulates_noise
         original = source if simulated else None
         images = Pixels(kept["image"]) if simulated else source
@@ -126,6 +135,11 @@ class LocalSite:
         flagged = np.where(noisy >= 0, noisy == 1, alarm) if told else alarm
         uids = tuple(str(uid) for uid in kept["uid"])
         return View(uids, images, original, labels, noisy, kept["score"], alarm, flagged)
+
+    def _pixels(self, key: str) -> npt.NDArray[np.uint16]:
+        """Map the source's pixels, without reading its records where that can be helped."""
+        found = self.cache.find(key)
+        return self.source.pixels.array if found is None else found["image"]
 
     def _derived(self, name: str) -> Mapping[str, npt.NDArray[Any]]:
         """Make a view's arrays from the source's images."""
@@ -139,6 +153,7 @@ class LocalSite:
         noisy = np.array([self._truth(name, record) for record in records], dtype=np.int8)
         source = Pixels(self.source.pixels.array, rows)
         arrays: dict[str, npt.NDArray[Any]] = {
+            "pixels": np.array(self.source.key),
             "row": rows,
             "uid": np.array([record.uid for record in records], dtype="U"),
             "label": np.array([record.label or "" for record in records], dtype="U"),

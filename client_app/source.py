@@ -43,6 +43,8 @@ class Source(NamedTuple):
     """The files that cannot be used, from index and decoding."""
     pixels: Pixels
     """(n, C, H, W), one image a record, in their order."""
+    key: str
+    """Of the pixels' cache entry, by which they are mapped again without the records."""
 
 
 def open_source(
@@ -51,6 +53,7 @@ def open_source(
     *,
     size: int,
     channels: int,
+    fingerprint: str = "",
     threads: int = 1,
     progress: Progress | None = None,
 ) -> Source:
@@ -62,6 +65,7 @@ def open_source(
             bytes, it has an attribute ``decoding`` that says on what.
         size: the square's side in pixels.
         channels: 1 (grey) or 3 (RGB).
+        fingerprint: what the reader's was when the run began; empty: what it is now.
         threads: that decode; the result does not depend on their number.
         progress: told after each image that is decoded.
 
@@ -69,7 +73,7 @@ def open_source(
         DataError: the source as a whole cannot be used, or no room is left for it.
         RunError: it failed or changed while it was read; nothing of it was kept.
     """
-    index = _indexed(cache, reader)
+    index = _indexed(cache, reader, fingerprint)
     records = index.records
 
     def fill(writer: Writer) -> None:
@@ -96,15 +100,18 @@ def open_source(
         records=tuple(record for row, record in enumerate(records) if row not in bad),
         rejected=(*index.rejected, *(Rejected(*pair) for pair in _unpacked(kept["failed"]))),
         pixels=Pixels(kept["image"]),
+        key=key,
     )
 
 
-def _indexed(cache: Cache, reader: Reader) -> Index:
+def _indexed(cache: Cache, reader: Reader, fingerprint: str) -> Index:
     def make() -> dict[str, npt.NDArray[Any]]:
+        if fingerprint and reader.fingerprint() != fingerprint:
+            raise RunError("the images changed while the run was going on; start again")
         index = reader.index()
         return {"records": _packed(index.records), "rejected": _packed(index.rejected)}
 
-    kept = cache.arrays(f"index {_DECODER} {reader.fingerprint()}", make)
+    kept = cache.arrays(f"index {_DECODER} {fingerprint or reader.fingerprint()}", make)
     return Index(
         [Record(*fields) for fields in _unpacked(kept["records"])],
         [Rejected(*pair) for pair in _unpacked(kept["rejected"])],

@@ -8,6 +8,7 @@ file as data, so an installed fedmend has the same ones. A field ``image_size`` 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import tomllib
 import types
 import typing
@@ -192,7 +193,8 @@ class Settings:
         return settings
 
 
-def defaults() -> dict[str, Value]:
+@functools.cache
+def defaults() -> Mapping[str, Value]:
     """Return the default of every key, from the pyproject.toml that this code came with."""
     here = Path(__file__).parent
     candidates = (here / "pyproject.toml", here.parent / "pyproject.toml")
@@ -200,7 +202,7 @@ def defaults() -> dict[str, Value]:
     if source is None:
         raise SettingsError("this installation of fedmend lacks its pyproject.toml; reinstall it")
     table = tomllib.loads(source.read_text(encoding="utf-8"))
-    return flattened(table["tool"]["flwr"]["app"]["config"])
+    return types.MappingProxyType(flattened(table["tool"]["flwr"]["app"]["config"]))
 
 
 def flattened(table: Mapping[str, Any]) -> dict[str, Value]:

@@ -32,7 +32,7 @@ def federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
     """
     started = time.monotonic()
     run = RunFolder.open(settings, run_id)
-    sites = Sites(grid, settings, plugins.CODECS.build(settings.codec))
+    sites = Sites(grid, settings, plugins.CODECS.build(settings.codec), run.name)
     sites.join()
     classes = class_names(settings, sites)
     log.info("run %s: %d sites, classes %s", run.name, len(sites.introductions), ", ".join(classes))

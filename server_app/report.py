@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from fedmend.arms import ARMS
+from fedmend.files import write_atomically
 from server_app import curves, finding
 from server_app.figures import UNKNOWN, duration, number, percent, real, size, whole
 from server_app.page import TEMPLATE
-from server_app.run_folder import write_atomically
 
 TESTS = (("clean", "Test images as acquired clean"), ("noisy", "Test images with noise"))
 SCORES = (
@@ -49,7 +49,7 @@ def write_report(folder: Path, summary: Table, lines: Lines) -> None:
         summary: content of summary.json; None stands for what is unknown.
         lines: of metrics.jsonl, in the order written.
     """
-    write_atomically(folder / "report.html", rendered(summary, lines))
+    write_atomically(folder / "report.html", rendered(summary, lines), 0o644)
 
 
 def rendered(summary: Table, lines: Lines) -> str:

@@ -105,7 +105,7 @@ class Trainer:
         self.point.arrays = merged
         self.point.strategy = self.strategy.state()
 
-    def _judge(self, answers: Answers) -> float:
+    def _judge(self, answers: Answers) -> None:
         """Score the model that went out, by the validation sums that came back; keep the best."""
         score = self.phase.score(sums.under("val", answers.merged()))
         best = self.point.best_score
@@ -114,7 +114,6 @@ class Trainer:
             self.point.best_score = score
             self.point.best_round = self.point.round
         self.point.scores.append(score)
-        return score
 
     def _ask_all(self, task: Task, arrays: Mapping[str, Tensor]) -> Answers:
         self.sites.sample(task)
@@ -162,13 +161,14 @@ class Trainer:
         self.point.seconds += seconds
         self.point.traffic = self.point.traffic + answers.traffic
         merged = answers.merged()
+        judged = self.point.best_score if task.final else self.point.scores[-1]
         self.run.note(
             {
                 "phase": task.phase,
                 "arm": task.arm,
                 "round": task.round,
                 "final": task.final,
-                "score": _known(self.phase.score(sums.under("val", merged))),
+                "score": _known(judged),
                 "metrics": {"loss": sums.ratio(merged, "train/loss", "train/steps")},
                 "sites": {
                     reply.name: {

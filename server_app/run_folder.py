@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -13,24 +11,23 @@ import safetensors.torch
 from torch import Tensor
 
 from fedmend.errors import RunError
+from fedmend.files import write_atomically
 from fedmend.settings import Settings
 from server_app.checkpoint import Checkpoint
 
 _HOME = Path("~/.fedmend/runs")
+_PUBLIC = 0o644  # of what a run leaves for others to read
 _MAY_DIFFER = {
-    "resume", "run-name", "run-dir", "cache-dir", "cache-quota", "deadline", "join-deadline", "device",
-}  # fmt: skip
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file beside ``path``, flush it to the disk and rename it there."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    Path(name).chmod(0o644)
-    Path(name).replace(path)
+    "resume",
+    "run-name",
+    "run-dir",
+    "cache-dir",
+    "cache-quota",
+    "deadline",
+    "join-deadline",
+    "device",
+}
+"""Settings under which a run may be resumed that began with others."""
 
 
 class RunFolder:
@@ -61,7 +58,9 @@ class RunFolder:
                 f"run folder {name} is in use: choose another run-name, or resume={name}"
             )
         (folder.path / "checkpoints").mkdir(parents=True, exist_ok=True)
-        write_atomically(folder.path / "settings.json", json.dumps(settings.public(), indent=1))
+        write_atomically(
+            folder.path / "settings.json", json.dumps(settings.public(), indent=1), _PUBLIC
+        )
         return folder
 
     def _check_same(self, settings: Settings) -> None:
@@ -118,4 +117,4 @@ class RunFolder:
 
     def conclude(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json, by which others know that the run is complete."""
-        write_atomically(self.path / "summary.json", json.dumps(summary, indent=1))
+        write_atomically(self.path / "summary.json", json.dumps(summary, indent=1), _PUBLIC)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import torch
-from flwr.app import ArrayRecord, Message, MessageType, MetricRecord, RecordDict
+from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 from torch import Tensor
 
@@ -73,9 +73,11 @@ class Sites:
         grid: Flower's, or one for tests.
         settings: of the run.
         codec: of the arrays on the wire.
+        run: the run's name.
     """
 
-    def __init__(self, grid: Grid, settings: Settings, codec: Codec) -> None:
+    def __init__(self, grid: Grid, settings: Settings, codec: Codec, run: str) -> None:
+        self.run = run
         self.grid = grid
         self.settings = settings
         self.codec = codec
@@ -96,7 +98,8 @@ class Sites:
             RunError: fewer than ``min-sites`` can take part.
         """
         nodes = self._wait_for_nodes()
-        asked = [Message(RecordDict(), node, MessageType.QUERY) for node in nodes]
+        content = RecordDict({wire.CONFIG: ConfigRecord({"run": self.run})})
+        asked = [Message(content, node, MessageType.QUERY) for node in nodes]
         names = {node: f"node {place + 1}" for place, node in enumerate(sorted(nodes))}
         replies, missing = self._collect(asked, self.settings.join_deadline)
         self.refused |= {names[node]: reason for node, reason in missing.items()}
