@@ -58,7 +58,7 @@ class Autoencoder(Denoiser):
             DenseBlock(width),
             normalisation(width),
         )
-        self.head = Head(width, channels, 4, step=2)
+        self.head = Head(width, channels, 4)
 
     def forward(self, noisy: Tensor) -> Restored:
         """Reconstruct (B, C, H, W) float32 in [0, 1]; H and W of any size."""

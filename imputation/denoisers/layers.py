@@ -101,7 +101,7 @@ class Head(nn.Module):
         step: how many pixels apart features are, 1 or 2; they answer for step x step pixels each.
     """
 
-    def __init__(self, width: int, channels: int, scales: int, *, step: int) -> None:
+    def __init__(self, width: int, channels: int, scales: int, *, step: int = 2) -> None:
         super().__init__()
         self.parts = [channels, 1, 1, scales]
         self.last = nn.Conv2d(width, step**2 * sum(self.parts), 3, padding=1)

@@ -35,7 +35,7 @@ def test_roughness_grows_with_the_noise_in_proportion() -> None:
 def test_without_features_the_image_is_an_even_blend_of_its_scales() -> None:
     image = torch.zeros(1, 1, 4, 4)
     image[..., :2] = 1
-    head = Head(8, 1, 3, step=2)
+    head = Head(8, 1, 3)
     answer = head(torch.zeros(1, 8, 2, 2), image, torch.full((1, 1, 4, 4), 0.1))
     means = torch.tensor([1.0, 0.75, 0.25, 0.0])  # of pairs, drawn out bilinearly
     expected = (image[0, 0, 0] + means + 0.5) / 3
@@ -47,7 +47,7 @@ def test_without_features_the_image_is_an_even_blend_of_its_scales() -> None:
 def test_what_a_hole_hides_is_taken_from_its_surroundings() -> None:
     image = torch.full((1, 1, 4, 4), 0.8)
     image[..., 0] = 0
-    head = Head(4, 1, 3, step=2)
+    head = Head(4, 1, 3)
     with torch.no_grad():
         head.last.weight.zero_()
         assert head.last.bias is not None
