@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any
 
 import numpy as np
 import pytest
@@ -128,6 +131,17 @@ def test_nothing_aliases_from_one_size_to_another() -> None:
         assert (torch.from_numpy(small._draw(number)) - coarse).abs().mean() < 0.03
 
 
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: on a busy machine many small steps wait for each other for minutes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    limits: Any = import_module("threadpoolctl")  # untyped; scikit-learn brings it along
+    with limits.threadpool_limits(1):
+        yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="module")
 def divided() -> tuple[Tensor, Tensor, Tensor]:
     """Images, class numbers, and which of them are for testing: no patient on both sides."""
@@ -147,6 +161,7 @@ def test_no_global_statistic_tells_the_classes(divided: tuple[Tensor, Tensor, Te
             assert abs(roc_auc_score(labels == name, statistic) - 0.5) < 0.15
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_linear_model_fails(divided: tuple[Tensor, Tensor, Tensor]) -> None:
     images, labels, test = divided
     flat = images.flatten(1).numpy() - 0.5
@@ -155,6 +170,7 @@ def test_a_linear_model_fails(divided: tuple[Tensor, Tensor, Tensor]) -> None:
     assert score < 0.72
 
 
+@pytest.mark.usefixtures("one_thread")
 def test_a_small_network_succeeds(divided: tuple[Tensor, Tensor, Tensor]) -> None:
     images, labels, test = divided
     with torch.random.fork_rng(devices=[]):
