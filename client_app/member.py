@@ -65,15 +65,16 @@ class Member:
         return cls(f"site-{number}", data, Share() if own else Share(number, of), folder)
 
     def site(
-        self, settings: Settings, classes: Sequence[str], run: str, *, joining: bool = False
+        self, settings: Settings, classes: Sequence[str], run: str = "", *, joining: bool = False
     ) -> LocalSite:
-        """Open the site's images as they were when it joined the run.
+        """Open the site's images.
 
         Args:
             settings: of the run.
             classes: the run's class names.
-            run: its name.
-            joining: whether the images are to be looked at afresh.
+            run: its name: the images are taken for what they were when the site joined it.
+                Empty: they are looked at afresh, and nothing is noted.
+            joining: whether the site joins the run just now.
 
         Raises:
             DataError, SpecError: they cannot be read.
@@ -81,10 +82,13 @@ class Member:
         reader = plugins.READERS.build(self.data)
         cache = Cache(self.folder / "images", int(settings.cache_quota * _GIB))
         noted = self.folder / "state" / run / self.name / "fingerprint"
-        if joining or not noted.is_file():
+        if run and noted.is_file() and not joining:
+            fingerprint = noted.read_text(encoding="utf-8")
+        else:
+            fingerprint = reader.fingerprint()
+        if run and (joining or not noted.is_file()):
             noted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_atomically(noted, reader.fingerprint())
-        fingerprint = noted.read_text(encoding="utf-8")
+            write_atomically(noted, fingerprint)
         return LocalSite(self.name, reader, self.share, settings, cache, classes, fingerprint)
 
     def store(self, task: Task) -> SiteStore:

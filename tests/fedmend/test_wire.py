@@ -54,7 +54,7 @@ def test_no_other_array_may_leave(name: str, value: torch.Tensor) -> None:
     ("name", "value"),
     [("a b", np.zeros(1)), ("image", np.zeros((2, 2))), ("n", np.zeros(1, dtype=np.float32))],
 )
-def test_no_other_metric_may_leave(name: str, value: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_no_other_metric_may_leave(name: str, value: np.ndarray) -> None:
     with pytest.raises(LeakError, match="is no sum"):
         wire.outgoing({}, PERMITTED, 1, {name: value}, CODEC)
 

@@ -62,7 +62,7 @@ def test_a_whole_run_leaves_what_the_contract_says(tmp_path: Path) -> None:
     assert table["noisy"]["n"] == summary["images"]["test"]
     assert summary["bytes"]["up"] > 0
     with safetensors.safe_open(folder / "imputer.safetensors", framework="pt") as file:
-        about = json.loads(file.metadata()["fedmend"])  # type: ignore[no-untyped-call]
+        about = json.loads(file.metadata()["fedmend"])
     assert (about["kind"], about["model"]) == ("imputer", "unet(width=8)")
 
 

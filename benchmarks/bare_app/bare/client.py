@@ -34,7 +34,7 @@ class Work:
     def __init__(self, message: Message, context: Context) -> None:
         self.config = context.run_config
         torch.set_num_threads(int(self.config["threads"]))
-        self.phase = str(message.content["config"]["phase"])  # type: ignore[index]
+        self.phase = str(message.content["config"]["phase"])
         self.file = Path(str(self.config["data"])) / f"{context.node_config['partition-id']}.npz"
         with np.load(self.file) as arrays:
             self.arrays = {key: torch.from_numpy(arrays[key]) for key in arrays.files}
@@ -63,9 +63,9 @@ class Work:
         )
         for _ in range(epochs):
             order = torch.randperm(len(images), generator=self.generator)
-            for rows in order.split(size):
+            for rows in torch.split(order, size):
                 optimiser.zero_grad()
-                self.loss(images[rows], labels[rows]).backward()
+                self.loss(images[rows], labels[rows]).backward()  # type: ignore[no-untyped-call]
                 optimiser.step()
                 steps += 1
         return steps
@@ -74,11 +74,13 @@ class Work:
         """Replace the noisy images in the site's file by the imputer's reconstructions."""
         for split in ("train", "val", "test"):
             flagged = self.arrays[f"{split}_noisy"]
+            noisy = self.arrays[split][flagged]
             with torch.inference_mode():
-                parts = [self.model(part).image for part in self.arrays[split][flagged].split(16)]
+                parts = [self.model(part).image for part in torch.split(noisy, 16)]
             if parts:
                 self.arrays[split][flagged] = torch.cat(parts).clamp(0, 1)
-        np.savez(self.file, **{key: value.numpy() for key, value in self.arrays.items()})
+        mended: dict[str, Any] = {key: value.numpy() for key, value in self.arrays.items()}
+        np.savez(self.file, **mended)
 
 
 @app.train()
@@ -105,7 +107,7 @@ def evaluate(message: Message, context: Context) -> Message:
     total = 0.0
     work.model.eval()
     with torch.inference_mode():
-        for part, truth in zip(images.split(16), labels.split(16), strict=True):
+        for part, truth in zip(torch.split(images, 16), torch.split(labels, 16), strict=True):
             total += float(work.loss(part, truth)) * len(part)
     metrics = MetricRecord(
         {"num-examples": max(len(images), 1), "loss": total / max(len(images), 1)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import pytest
 import torch
 from flwr.app import Message, MetricRecord, RecordDict
@@ -111,12 +113,7 @@ class Scaffold(Strategy):
         weights = super().initial(model)
         return weights | {f"control:{k}": torch.zeros_like(v) for k, v in weights.items()}
 
-    def begin(
-        self,
-        model: nn.Module,
-        incoming: dict[str, torch.Tensor],
-        memory: Memory,  # type: ignore[override]
-    ) -> None:
+    def begin(self, model: nn.Module, incoming: Mapping[str, torch.Tensor], memory: Memory) -> None:
         super().begin(model, incoming, memory)
         self.start = {k: v.clone() for k, v in super().initial(model).items()}
         self.common = {k: incoming[f"control:{k}"] for k in self.start}
@@ -152,13 +149,14 @@ def descend(strategy: Strategy, rounds: int) -> torch.Tensor:
             strategy.begin(model, arrays, memories[site])
             for _ in range(10):
                 model.zero_grad()
-                (stiff / 2 * (model.body.weight - goal).square().sum()).backward()
+                loss = stiff / 2 * (model.body.weight - goal).square().sum()
+                loss.backward()  # type: ignore[no-untyped-call]
                 model.head.weight.grad = torch.zeros_like(model.head.weight)
                 strategy.adjust(model)
                 with torch.no_grad():
                     for parameter in model.parameters():
                         assert parameter.grad is not None
-                        parameter -= Scaffold.step * parameter.grad
+                        parameter.sub_(parameter.grad, alpha=Scaffold.step)
             sent = strategy.reply(model, 10, memories[site])
             permitted = {k: v.shape for k, v in model.state_dict().items()}
             content = wire.outgoing(sent, permitted, 1, {}, PLAIN)
