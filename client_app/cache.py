@@ -180,8 +180,10 @@ class Cache:
         for folder in sorted(idle, key=_stamp):
             if total <= self.quota:
                 break
-            self._discard(folder)
-            total -= sizes[folder]
+            with held(self.root / f"{folder.name}.lock", wait=False) as free:
+                if free:  # else another process has just made it, and is about to map it
+                    self._discard(folder)
+                    total -= sizes[folder]
         if total > self.quota:
             raise DataError(
                 f"the images need {total / _GIB:.3g} GiB, and cache-quota allows "

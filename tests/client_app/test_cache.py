@@ -41,6 +41,14 @@ def entries(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir())
 
 
+def size_of(folder: Path) -> int:
+    """Return a folder's size; 0 where another process deletes it meanwhile."""
+    try:
+        return sum(path.stat().st_size for path in folder.iterdir())
+    except FileNotFoundError:
+        return 0
+
+
 def age(root: Path, cache: Cache, keys: str) -> None:
     """Make the entries' last use lie in the past, the first key's furthest."""
     for seconds, key in zip(range(len(keys), 0, -1), keys, strict=True):
@@ -303,6 +311,17 @@ def test_a_living_writers_entry_is_not_swept_up(cache: Cache, root: Path) -> Non
             cache.keep("b", block(1, 3 * MIB))
 
 
+def test_what_another_process_has_just_made_is_not_evicted(cache: Cache, root: Path) -> None:
+    cache.keep("a", block(1, 6 * MIB))
+    (entry,) = entries(root)
+    other = Cache(root, 10 * MIB)
+    with locks.held(root / f"{entry.name}.lock"), pytest.raises(DataError, match="cache-quota"):
+        other.keep("b", block(1, 6 * MIB))
+    assert entry.exists()
+    other.keep("b", block(1, 6 * MIB))
+    assert not entry.exists()
+
+
 def test_a_lock_is_held_by_one_and_may_be_deleted_by_its_holder(tmp_path: Path) -> None:
     path = tmp_path / "lock"
     with locks.held(path) as first:
@@ -362,17 +381,10 @@ def test_processes_that_write_at_once_keep_the_quota_together(root: Path) -> Non
             key = f"{number} {step % 4}"
             kept = cache.arrays(key, lambda: block(number, MIB // 2))["x"]
             assert (kept == number).all()
-            total = sum(path.stat().st_size for each in entries(root) for path in _files(each))
+            total = sum(map(size_of, entries(root)))
             assert total <= quota + MIB  # what was evicted while it was counted
 
     _in_processes(work, 3)
-    total = sum(path.stat().st_size for each in entries(root) for path in _files(each))
+    total = sum(map(size_of, entries(root)))
     assert total <= quota
     assert not [path for path in entries(root) if path.name.startswith(("partial-", "gone-"))]
-
-
-def _files(folder: Path) -> list[Path]:
-    try:
-        return [path for path in folder.iterdir() if path.exists()]
-    except FileNotFoundError:
-        return []
