@@ -208,7 +208,7 @@ def test_a_site_that_missed_the_imputer_is_sent_it_again(tmp_path: Path) -> None
 
     def fault(message: Message, reply: Message) -> Message:
         config = message.content.config_records.get(wire.CONFIG)
-        if config and config["phase"] == "classification" and not lost:
+        if config and config.get("phase") == "classification" and not lost:
             from client_app.cache import Cache
 
             lost.append("cache")
