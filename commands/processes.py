@@ -34,10 +34,14 @@ class Stopped(BaseException):
 
 
 class Family:
-    """All processes whose environment carries one launch's mark, and their descendants."""
+    """All processes whose environment carries one launch's mark, and their descendants.
 
-    def __init__(self) -> None:
-        self.mark = uuid.uuid4().hex
+    Args:
+        mark: of the launch; empty: a new one.
+    """
+
+    def __init__(self, mark: str = "") -> None:
+        self.mark = mark or uuid.uuid4().hex
 
     def environment(self) -> dict[str, str]:
         """Return what the first process's environment must carry."""

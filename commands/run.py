@@ -17,6 +17,7 @@ from commands.arguments import read
 from commands.cluster import Cluster
 from commands.console import complain, out
 from commands.failure import reason
+from commands.guard import Guard
 from commands.processes import Family, Stopped, stoppable, undisturbed
 from commands.simulation import Simulation
 from commands.superlink import SuperLink
@@ -103,11 +104,12 @@ def _simulate(settings: Settings, size: Simulation, folder: Path, log: Path | No
     family, console = Family(), out()
     with scratch() as home, progress.shown(console, settings) as display:
         shared = environment(settings.threads) | family.environment()
-        cluster = Cluster(home, shared)
+        guard, cluster = Guard(home, family, shared), Cluster(home, shared)
         link = SuperLink(home, family, shared | cluster.environment())
         run_id, grace = 0, _GRACE
         try:
             display.stage(f"starting: {size.sites} sites, {size.workers} workers")
+            guard.start()
             link.start()
             cluster.start(size)
             bundled = bundle.build()
@@ -124,6 +126,7 @@ def _simulate(settings: Settings, size: Simulation, folder: Path, log: Path | No
                     family.end(grace)
                     link.close()
                     cluster.close()
+                    guard.close()
 
 
 def _follow(

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -28,74 +28,111 @@ _SMALL = (
 )  # fmt: skip
 
 
-def _left() -> set[str]:
-    """Return the launches that have processes, and the scratch folders that exist."""
-    found = {str(path) for path in Path(tempfile.gettempdir()).glob("fedmend-*")}
+@pytest.fixture
+def place() -> Iterator[Path]:
+    """Yield a folder with a short path, for Ray's sockets; no run may leave anything in it."""
+    with tempfile.TemporaryDirectory(prefix="t") as name:
+        yield Path(name)
+        assert _left(Path(name)) == []
+
+
+def _left(place: Path) -> list[str]:
+    """Return the processes that were started from ``place``, and the scratch folders there."""
+    found = [str(path) for path in place.glob("fedmend-*")]
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error):
-            if process.status() != psutil.STATUS_ZOMBIE and MARK in (environ := process.environ()):
-                found.add(environ[MARK])
+            environment = process.environ() if process.status() != psutil.STATUS_ZOMBIE else {}
+            if MARK in environment and environment.get("TMPDIR") == str(place):
+                found.append(" ".join(process.cmdline()))
     return found
 
 
-@pytest.fixture(autouse=True)
-def _nothing_stays() -> Iterator[None]:
-    before = _left()
-    yield
-    assert _left() - before == set()
-
-
 def _launch(folder: Path, *words: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", "from commands.main import main; main()", "run", *_SMALL]
+    given = {word.partition("=")[0] for word in words}
+    small = [word for word in _SMALL if word.partition("=")[0] not in given]
+    command = [sys.executable, "-c", "from commands.main import main; main()", "run", *small]
     own = [f"run-dir={folder}", "run-name=it", f"cache-dir={folder / 'cache'}", "--sites", "2"]
     return subprocess.Popen(
         [*command, *own, *words],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(folder)},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
     )
 
 
-def test_a_run_ends_with_its_table_and_summary(tmp_path: Path) -> None:
-    process = _launch(tmp_path)
+def _await(happened: Callable[[], bool], process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 60
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
+def _process(word: str, folder: Path) -> psutil.Process:
+    """Return the process of that name of the run in ``folder``."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            named = any(word in part for part in process.cmdline()[:2])
+            if named and process.environ().get("TMPDIR") == str(folder):
+                return process
+    raise AssertionError(f"there is no {word}")
+
+
+def test_a_run_ends_with_its_table_and_summary(place: Path) -> None:
+    process = _launch(place)
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    summary = json.loads((tmp_path / "it" / "summary.json").read_text())
+    summary = json.loads((place / "it" / "summary.json").read_text())
     assert summary["status"] == "complete"
     assert summary["sites"]["used"] == 2
     assert set(summary["arms"]) == {"raw", "imputed"}
     assert "[9/9] classification · imputed · test" in out
     assert "run it: 2 of 2 sites" in out
-    assert f"run folder: {tmp_path / 'it'}" in out
+    assert f"run folder: {place / 'it'}" in out
     assert err == ""
 
 
-def test_a_run_that_fails_says_why(tmp_path: Path) -> None:
-    process = _launch(tmp_path, "classes=ill,well", "--log", "flower.log")
+def test_a_run_that_fails_says_why(place: Path) -> None:
+    process = _launch(place, "classes=ill,well", "--log", "flower.log")
     _, err = process.communicate(timeout=180)
     assert process.returncode == 1
     assert err.startswith("fedmend: no site has images of class ill, well")
     assert "Traceback" not in err
-    assert not (tmp_path / "it" / "summary.json").exists()
-    assert "flwr" in (tmp_path / "flower.log").read_text()
+    assert not (place / "it" / "summary.json").exists()
+    assert "flwr" in (place / "flower.log").read_text()
 
 
-@pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
-)
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_run_that_is_stopped_leaves_nothing(
-    tmp_path: Path, number: signal.Signals, status: int
+    place: Path, number: signal.Signals, status: int
 ) -> None:
-    before = _left()
-    process = _launch(tmp_path)
-    deadline = time.monotonic() + 60
-    while not _left() - before and process.poll() is None and time.monotonic() < deadline:
-        time.sleep(0.1)
+    process = _launch(place)
+    _await(lambda: bool(_left(place)), process)
     time.sleep(1.0)  # into the start of the SuperLink and of Ray
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert process.returncode == status
     assert "nothing is left running" in err
     assert "Traceback" not in err
+
+
+def test_a_run_that_is_killed_outright_leaves_nothing(place: Path) -> None:
+    process = _launch(place)
+    _await(lambda: bool(_left(place)), process)
+    time.sleep(3.0)
+    process.kill()
+    process.communicate(timeout=60)
+    deadline = time.monotonic() + 30
+    while _left(place) and time.monotonic() < deadline:
+        time.sleep(0.1)  # the guard is at work; the fixture says whether it was done
+
+
+def test_a_simulation_that_is_killed_is_a_failed_run(place: Path) -> None:
+    process = _launch(place, "classification.rounds=1000")
+    _await((place / "it" / "metrics.jsonl").exists, process)
+    _process("flwr-simulation", place).kill()
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the simulation was ended from outside" in err
