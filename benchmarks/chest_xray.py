@@ -35,7 +35,12 @@ def run(seed: int, data: Path, runs: Path, more: Sequence[str]) -> dict[str, Any
     if not summary.is_file():
         begun = (runs / name / "settings.json").is_file()
         naming = f"resume={name}" if begun else f"run-name={name}"
-        command = [sys.executable, "-m", "commands.main", "run", str(EXPERIMENT), f"data={data}"]
+        command = [
+            str(Path(sys.executable).with_name("fedmend")),
+            "run",
+            str(EXPERIMENT),
+            f"data={data}",
+        ]
         command += [f"seed={seed}", f"run-dir={runs}", naming, *more]
         subprocess.run(command, check=True, cwd=HERE.parent, env=os.environ)
     loaded: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))

@@ -84,7 +84,7 @@ def timed_fedmend(folder: Path) -> float:
     """Return the seconds of one ``fedmend run`` with an empty cache."""
     words = [f"{key}={value}" for key, value in JOB.items()]
     words += [f"run-dir={folder / 'runs'}", f"cache-dir={folder / 'cache'}"]
-    command = [sys.executable, "-m", "commands.main", "run", *words]
+    command = [str(Path(sys.executable).with_name("fedmend")), "run", *words]
     command += ["--sites", str(SITES), "--workers", "2"]
     started = time.monotonic()
     subprocess.run(command, check=True, cwd=HERE.parent)

@@ -31,6 +31,7 @@ _PARTIAL, _GONE = "partial-", "gone-"
 _ENTRY = re.compile(r"[0-9a-f]{40}")
 _LOCK = re.compile(r"[0-9a-f]{40}\.lock")
 _GIB = 1024**3
+_OVERHEAD = 4096  # bytes of headers and listing, at most
 
 Fill = Callable[[Writer], None]
 """Writes an entry's arrays."""
@@ -70,7 +71,7 @@ class Cache:
 
         Args:
             key: what the entry is made of; only its hash is kept.
-            size: in bytes, at most.
+            size: of its arrays in bytes, at most.
             fill: writes its arrays; called in one process at a time.
 
         Raises:
@@ -150,11 +151,12 @@ class Cache:
         beside = self.root / (_PARTIAL + folder.name)
         with _told():
             try:
-                self._reserve(beside, folder, size)
+                self._reserve(beside, folder, size + _OVERHEAD)
                 fill(Writer(beside))
                 Writer(beside).seal()
-                (beside / _RESERVED).unlink()
-                beside.rename(folder)
+                with held(self.root / _ROOM):  # else who counts may see neither claim nor entry
+                    (beside / _RESERVED).unlink()
+                    beside.rename(folder)
                 flush_folder(self.root)
             finally:
                 shutil.rmtree(beside, ignore_errors=True)

@@ -28,5 +28,6 @@ def main(grid: Grid, context: Context) -> None:
         torch.set_num_threads(settings.threads)
         run = federate(grid, settings, str(context.run_id))
     except UserError as error:
-        sys.exit(f"fedmend: {error.full()}")
+        # Flower runs this in a thread, where SystemExit would pass for success.
+        raise type(error)(f"fedmend: {error.full()}") from None
     log.info("run %s is complete", run.name)

@@ -193,7 +193,7 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
 def test_images_beyond_the_quota_are_refused_before_any_is_decoded(tmp_path: Path) -> None:
     reader = Drawn(SHADES)
     with pytest.raises(DataError, match="cache-quota"):
-        open_source(Cache(tmp_path / "cache", 5000), reader, size=64, channels=1)
+        open_source(Cache(tmp_path / "cache", 20_000), reader, size=64, channels=1)
     assert not reader.loaded
 
 
