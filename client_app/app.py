@@ -100,7 +100,7 @@ class Round:
     def _model(self, record: ArrayRecord) -> nn.Module:
         model = training.build(self.phase, self.settings, self.task)
         self.strategy.begin(model, wire.unpack(record, self.codec), self.memory)
-        return model.to(training.device_of(self.settings))
+        return training.placed(model, self.settings)
 
     def validated(self) -> sums.Sums:
         """Return the validation sums of the model as it came in."""

@@ -34,10 +34,11 @@ class Batch(NamedTuple):
     """(B,): how much each image counts; None: all the same."""
 
     def to(self, device: torch.device) -> Batch:
-        """Return the batch on ``device``."""
+        """Return the batch on ``device``, its images laid out channels last."""
         image, target, *others = self
         moved = [part if part is None else part.to(device) for part in others]
-        return Batch(image.to(device), target.to(device), *moved)
+        images = image.to(device).contiguous(memory_format=torch.channels_last)
+        return Batch(images, target.to(device), *moved)
 
 
 @dataclass(frozen=True)

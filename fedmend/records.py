@@ -48,7 +48,11 @@ class Index(NamedTuple):
 
 
 class Reader(Protocol):
-    """Finds a site's images and decodes them one at a time."""
+    """Finds a site's images and decodes them one at a time.
+
+    Where what ``load`` returns depends on more than the bytes of the image (a window, say), the
+    reader has an attribute ``decoding`` that says on what: it becomes part of the cache's key.
+    """
 
     def fingerprint(self) -> str:
         """Return a hash that changes whenever ``index`` might answer differently.

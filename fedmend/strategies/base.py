@@ -68,7 +68,8 @@ class Strategy:
         del steps
         shared = self.shared(model)
         state = model.state_dict()
-        memory.update({_KEPT + name: state[name].clone() for name in state if name not in shared})
+        kept = {name: value for name, value in state.items() if name not in shared}
+        memory.update({_KEPT + name: kept[name].clone().contiguous() for name in kept})
         return {name: state[name] for name in state if name in shared}
 
     def state(self) -> dict[str, Tensor]:

@@ -13,12 +13,14 @@ import safetensors
 import safetensors.torch
 import torch
 from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from PIL import Image
 
+from client_app.app import app as client_app
 from fedmend import wire
 from fedmend.errors import RunError
 from server_app.federation import federate
 from tests.federation import failing, grid, run, silent, tiny
-from tests.grid import Fault
+from tests.grid import Fault, LocalGrid
 
 
 class KilledError(BaseException):
@@ -259,3 +261,55 @@ def test_no_path_of_this_machine_in_any_file_or_message(tmp_path: Path) -> None:
         assert not path.is_file() or marker not in path.read_bytes(), path.name
     for message in net.received:
         assert str(tmp_path) not in repr(message.error if message.has_error() else message.content)
+
+
+def drawings(folder: Path, count: int, seed: int) -> None:
+    """Fill a folder with two classes of small PNGs."""
+    rng = np.random.default_rng(seed)
+    for label, bright in (("dark", 40), ("light", 200)):
+        (folder / label).mkdir(parents=True)
+        for number in range(count):
+            pixels = rng.normal(bright, 20, (32, 32)).clip(0, 255).astype(np.uint8)
+            Image.fromarray(pixels).save(folder / label / f"{number}.png")
+
+
+def test_sites_with_folders_of_their_own(tmp_path: Path) -> None:
+    """One site's folder is empty, one's is not there, and another's holds a broken file."""
+    for number in (0, 1, 2):
+        drawings(tmp_path / f"hospital-{number}", 12, number)
+    (tmp_path / "hospital-1" / "dark" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n truncated")
+    (tmp_path / "hospital-3").mkdir()
+    settings = tiny(
+        tmp_path,
+        data=f"folder(path={tmp_path}/hospital-{{site}})",
+        partition="sites()",
+        arms="raw,imputed",
+    )
+    folder, summary = run(settings, sites=5)
+    assert summary["classes"] == ["dark", "light"]
+    assert summary["sites"]["asked"] == 5
+    assert summary["sites"]["used"] == 3
+    reasons = summary["sites"]["refused"]
+    assert len(reasons) == 2
+    assert any("no usable training image" in reason for reason in reasons.values())
+    for path in folder.rglob("*"):
+        assert not path.is_file() or b"hospital-" not in path.read_bytes(), path.name
+
+
+def test_a_real_site_takes_its_data_from_its_own_configuration_only(tmp_path: Path) -> None:
+    for number in (0, 1):
+        drawings(tmp_path / f"hospital-{number}", 12, number)
+    settings = tiny(tmp_path, arms="raw", data=f"folder(path={tmp_path}/hospital-0)")
+    nodes = {
+        7: {"data": f"folder(path={tmp_path}/hospital-0)", "name": "north"},
+        5: {"data": f"folder(path={tmp_path}/hospital-1)", "name": "south"},
+        3: {"name": "west"},
+    }
+    net = LocalGrid(client_app, settings.flat(), nodes)
+    folder = federate(net, settings, "1").path
+    summary = json.loads((folder / "summary.json").read_text())
+    assert (summary["sites"]["asked"], summary["sites"]["used"]) == (3, 2)
+    (reason,) = summary["sites"]["refused"].values()
+    assert "a path from the coordinator is not accepted" in reason
+    line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert list(line["sites"]) == ["north", "south"]
