@@ -11,6 +11,7 @@ from torch import Tensor
 from fedmend.plugins import NOISES
 from fedmend.spec import Range
 from imputation.noise.base import Corrupted, Noise, untouched
+from imputation.noise.parameters import draw
 
 IDENTITY = "gaussian(std=0)"
 
@@ -44,11 +45,10 @@ class AdditiveGaussian:
 
     def __call__(self, image: Tensor, generator: torch.Generator) -> Corrupted:
         """Corrupt (C, H, W) in [0, 1]; every channel gets noise of its own."""
-        device = generator.device
-        std = self.std.at(float(torch.rand((), generator=generator, device=device)))
+        std = draw(self.std, generator)
         if std == 0:
             return untouched(image)
-        added = torch.randn(image.shape, generator=generator, device=device).to(image.device)
-        noisy = added.mul_(std).add_(image).clamp_(0, 1)
+        added = torch.randn(image.shape, generator=generator, device=generator.device)
+        noisy = added.to(image.device).mul_(std).add_(image).clamp_(0, 1)
         clean = untouched(image)
         return Corrupted(noisy, clean.hole, clean.sigma.fill_(std))

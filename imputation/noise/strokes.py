@@ -15,6 +15,7 @@ from torch import Tensor
 from fedmend.plugins import NOISES
 from fedmend.spec import Range
 from imputation.noise.base import Corrupted, Noise, untouched
+from imputation.noise.fill import Fill, filled
 
 if TYPE_CHECKING:
     from PIL import ImageDraw
@@ -49,7 +50,7 @@ def strokes(
     *,
     size: Literal["thin", "medium", "thick"] = "medium",
     severity: float = 1.0,
-    fill: Literal["zero", "one", "mean", "random"] = "zero",
+    fill: Fill = "zero",
 ) -> Noise:
     """Return noise that paints random brush strokes over an image, over all channels alike.
 
@@ -90,7 +91,7 @@ class Strokes:
 
     size: Literal["thin", "medium", "thick"]
     severity: float
-    fill: Literal["zero", "one", "mean", "random"]
+    fill: Fill
 
     def __call__(self, image: Tensor, generator: torch.Generator) -> Corrupted:
         """Corrupt (C, H, W) in [0, 1]."""
@@ -102,15 +103,7 @@ class Strokes:
         height, width = image.shape[-2:]
         covered = _drawn_mask(height, width, size, share, generator)
         hole = torch.from_numpy(covered).to(image)[None]
-        filled = torch.where(hole > 0, self._paint(image, float(drawn[1])), image)
-        return Corrupted(filled, hole, torch.zeros_like(hole))
-
-    def _paint(self, image: Tensor, level: float) -> Tensor:
-        """Return (C, 1, 1): the value of replaced pixels, channel by channel."""
-        if self.fill == "mean":
-            return image.mean((-2, -1), keepdim=True)
-        levels = {"zero": 0.0, "one": 1.0, "random": level}
-        return image.new_full((image.shape[0], 1, 1), levels[self.fill])
+        return filled(image, hole, self.fill, float(drawn[1]))
 
 
 def _uniforms(count: int, generator: torch.Generator) -> npt.NDArray[np.float64]:
