@@ -16,7 +16,7 @@ from torch import Tensor
 from fedmend.sums import Sums
 from server_app.sites import Traffic
 
-_PLAIN = ("round", "best_round", "best_score", "done", "imputer", "seconds", "scores")
+_PLAIN = ("round", "best_round", "best_score", "done", "imputer", "seconds", "scores", "used")
 
 
 @dataclass
@@ -41,6 +41,8 @@ class Checkpoint:
     """SHA-256 of the imputer that was broadcast."""
     sites: Mapping[str, Sums] = field(default_factory=dict)
     """Each site's sums from the test."""
+    used: list[str] = field(default_factory=list)
+    """The sites that the model has learnt from, sorted."""
     seconds: float = 0.0
     traffic: Traffic = field(default_factory=Traffic)
 

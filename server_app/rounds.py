@@ -93,7 +93,7 @@ class Trainer:
                 f"{len(useful)} sites have images to train {self.name} on, "
                 f"fewer than min-sites={self.settings.min_sites}"
             )
-        self.sites.used |= {reply.name for reply in useful}
+        self.point.used = sorted({*self.point.used, *(reply.name for reply in useful)})
         arrays, _ = self.flower.aggregate_train(number, [reply.message for reply in useful])
         merged = {} if arrays is None else wire.unpack(arrays, plugins.CODECS.build("none()"))
         try:
@@ -102,7 +102,10 @@ class Trainer:
             raise RunError(
                 f"round {number} of {self.name} gave no usable model: {error}"
             ) from error
-        self.point.arrays = merged
+        # Some strategies answer in double precision; what travels keeps its type.
+        self.point.arrays = {
+            name: value.to(self.point.arrays[name].dtype) for name, value in merged.items()
+        }
         self.point.strategy = self.strategy.state()
 
     def _judge(self, answers: Answers) -> None:

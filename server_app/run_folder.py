@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -81,9 +82,11 @@ class RunFolder:
         return self.path.name
 
     def note(self, line: Mapping[str, Any]) -> None:
-        """Append a line to metrics.jsonl."""
-        with (self.path / "metrics.jsonl").open("a", encoding="utf-8") as file:
-            file.write(json.dumps(line) + "\n")
+        """Append a line to metrics.jsonl, clear of the half line of a killed coordinator."""
+        with (self.path / "metrics.jsonl").open("a+b") as file:
+            file.seek(-min(file.tell(), 1), os.SEEK_END)
+            broken = file.read(1) not in (b"", b"\n")
+            file.write(b"\n" * broken + json.dumps(line).encode() + b"\n")
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; of a round noted twice (after a resume), the last."""

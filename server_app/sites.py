@@ -85,8 +85,6 @@ class Sites:
         """The sites that take part, by name, sorted."""
         self.refused: dict[str, str] = {}
         """Those that do not, and why."""
-        self.used: set[str] = set()
-        """Those that some model has learnt from."""
         self._nodes: dict[str, int] = {}
         self._chosen: list[int] = []
         self._broadcasts: dict[str, Message] = {}

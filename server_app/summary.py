@@ -38,7 +38,7 @@ def summary(
         "classes": list(classes),
         "sites": {
             "asked": len(sites.introductions) + len(sites.refused),
-            "used": len(sites.used),
+            "used": len({name for point in points for name in point.used}),
             "refused": sites.refused,
         },
         "images": _images(said, imputation),

@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import safetensors.torch
+import torch
 from flwr.app import Error, Message
 
 from client_app.app import app as client_app
@@ -48,6 +50,16 @@ def run(
     """Run both phases; return the run folder and its summary."""
     folder = federate(grid(settings, sites, faults), settings, "1").path
     return folder, json.loads((folder / "summary.json").read_text(encoding="utf-8"))
+
+
+def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
+    """Return a model of a run folder."""
+    return safetensors.torch.load_file(folder / f"{name}.safetensors")
+
+
+def same(one: Mapping[str, torch.Tensor], other: Mapping[str, torch.Tensor]) -> bool:
+    """Return whether two models are equal to the bit."""
+    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def failing(*kinds: str) -> Fault:

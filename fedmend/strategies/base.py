@@ -5,7 +5,9 @@ This base is federated averaging; an algorithm overrides what it does differentl
 
 from __future__ import annotations
 
+import types
 from collections.abc import Mapping
+from typing import Any
 
 import flwr.serverapp.strategy as flower
 from torch import Tensor, nn
@@ -16,6 +18,19 @@ from fedmend.wire import EXAMPLES
 Memory = dict[str, Tensor]
 """What a site keeps for itself from round to round, by name."""
 
+EVERYONE: Mapping[str, Any] = types.MappingProxyType(
+    {
+        # The sites are sampled before Flower sees them (server_app.sites).
+        "fraction_train": 1.0,
+        "fraction_evaluate": 1.0,
+        "min_train_nodes": 1,
+        "min_evaluate_nodes": 1,
+        "min_available_nodes": 1,
+        "weighted_by_key": EXAMPLES,
+    }
+)
+"""What every one of Flower's strategies is told: ask all sites, weight them by their images."""
+
 _KEPT = "kept:"
 
 
@@ -24,12 +39,7 @@ class Strategy:
 
     def server(self) -> flower.Strategy:
         """Return the coordinator's half, one of Flower's own strategies."""
-        return flower.FedAvg(
-            # The sites are sampled before Flower sees them (server_app.sites).
-            fraction_train=1.0, fraction_evaluate=1.0,
-            min_train_nodes=1, min_evaluate_nodes=1, min_available_nodes=1,
-            weighted_by_key=EXAMPLES,
-        )  # fmt: skip
+        return flower.FedAvg(**EVERYONE)
 
     def shared(self, model: nn.Module) -> set[str]:
         """Return the names of the parameters and buffers that travel."""

@@ -12,8 +12,7 @@ import flwr.serverapp.strategy as flower
 from torch import Tensor, nn
 
 from fedmend.plugins import STRATEGIES
-from fedmend.strategies.base import Memory, Strategy
-from fedmend.wire import EXAMPLES
+from fedmend.strategies.base import EVERYONE, Memory, Strategy
 
 
 @STRATEGIES.register("fedprox")
@@ -32,11 +31,7 @@ class FedProx(Strategy):
 
     def server(self) -> flower.Strategy:
         """Return Flower's FedProx: the averaging of FedAvg."""
-        return flower.FedProx(
-            fraction_train=1.0, fraction_evaluate=1.0,
-            min_train_nodes=1, min_evaluate_nodes=1, min_available_nodes=1,
-            weighted_by_key=EXAMPLES, proximal_mu=self.mu,
-        )  # fmt: skip
+        return flower.FedProx(**EVERYONE, proximal_mu=self.mu)
 
     def begin(self, model: nn.Module, incoming: Mapping[str, Tensor], memory: Memory) -> None:
         """Set the model up, and remember it as the anchor of the proximal term."""

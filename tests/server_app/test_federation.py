@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import random
 from pathlib import Path
@@ -19,20 +18,8 @@ from client_app.app import app as client_app
 from fedmend import wire
 from fedmend.errors import RunError
 from server_app.federation import federate
-from tests.federation import failing, grid, run, silent, tiny
+from tests.federation import failing, grid, run, same, silent, tiny, weights
 from tests.grid import Fault, LocalGrid
-
-
-class KilledError(BaseException):
-    """The coordinator's process ends here."""
-
-
-def weights(folder: Path, name: str) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(folder / f"{name}.safetensors")
-
-
-def same(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
-    return one.keys() == other.keys() and all(torch.equal(one[key], other[key]) for key in one)
 
 
 def test_a_whole_run_leaves_what_the_contract_says(tmp_path: Path) -> None:
@@ -167,26 +154,6 @@ def test_too_few_sites_end_the_run_with_the_reason(tmp_path: Path) -> None:
         run(settings, faults={1: failing("train")})
     with pytest.raises(RunError, match="2 sites take part, fewer than min-sites=3"):
         run(tiny(tmp_path, run_name="second", min_sites=3), faults={1: silent("query")})
-
-
-def test_an_interrupted_run_goes_on_to_the_same_bits(tmp_path: Path) -> None:
-    whole, _ = run(tiny(tmp_path, arms="raw,imputed,local"))
-    for kill_at in (1, 4, 9, 14):
-        name = f"broken-{kill_at}"
-        answered = itertools.count(1)
-
-        def kill(message: Message, reply: Message, at: int = kill_at) -> Message:
-            if message.metadata.message_type != "query" and next(answered) == at:  # noqa: B023
-                raise KilledError
-            return reply
-
-        broken = tiny(tmp_path, arms="raw,imputed,local", run_name=name)
-        with pytest.raises(KilledError):
-            run(broken, faults={1: kill})
-        resumed, summary = run(tiny(tmp_path, arms="raw,imputed,local", run_name="", resume=name))
-        assert summary["status"] == "complete"
-        for model in ("imputer", "classifier-raw", "classifier-imputed"):
-            assert same(weights(whole, model), weights(resumed, model)), (kill_at, model)
 
 
 def test_a_run_is_not_resumed_with_other_settings(tmp_path: Path) -> None:

@@ -1,0 +1,26 @@
+"""FedYogi: as FedAdam, but the second moment changes by steps of its own size.
+
+Reddi et al., Adaptive federated optimization, ICLR 2021.
+"""
+
+from __future__ import annotations
+
+import flwr.serverapp.strategy as flower
+
+from fedmend.plugins import STRATEGIES
+from fedmend.strategies.adaptive import Adaptive
+
+
+@STRATEGIES.register("fedyogi")
+class FedYogi(Adaptive):
+    """FedYogi; its settings are those of :class:`~fedmend.strategies.adaptive.Adaptive`."""
+
+    def __init__(
+        self,
+        *,
+        learning_rate: float = 0.01,
+        beta1: float = 0.9,
+        beta2: float = 0.99,
+        tau: float = 0.001,
+    ) -> None:
+        super().__init__(flower.FedYogi, learning_rate, beta1, beta2, tau)
