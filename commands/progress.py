@@ -48,6 +48,11 @@ class Follower:
         self._at = 0
         self._seen: set[tuple[object, ...]] = set()
 
+    @property
+    def noted(self) -> int:
+        """Number of rounds seen so far."""
+        return len(self._seen)
+
     def fresh(self) -> list[Line]:
         """Return the new lines; a round that a resumed run notes again counts once."""
         try:

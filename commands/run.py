@@ -19,10 +19,11 @@ from commands.console import complain, out
 from commands.failure import reason
 from commands.guard import Guard
 from commands.processes import Family, Stopped, stoppable, undisturbed
+from commands.progress import Follower
 from commands.simulation import Simulation
 from commands.superlink import SuperLink
 from commands.workplace import environment, scratch
-from fedmend.errors import RunError, SettingsError
+from fedmend.errors import WORKER_DIED, RunError, SettingsError
 from fedmend.settings import Settings
 
 RUNS = Path("~/.fedmend/runs")
@@ -30,6 +31,8 @@ INTERRUPTED = 130
 _POLL = 0.2
 _LOOK_AROUND = 5.0
 _GRACE = 3.0
+_PATIENCE = 1
+"""Attempts without a new round after which a run is given up."""
 
 
 class Options(NamedTuple):
@@ -37,6 +40,14 @@ class Options(NamedTuple):
 
     simulation: Mapping[str, int | float | None]
     log: Path | None = None
+
+
+class Watch(NamedTuple):
+    """Where a run's rounds are read, and where they are shown."""
+
+    folder: Path
+    follower: Follower
+    display: progress.Display
 
 
 def run(words: Sequence[str], options: Options) -> None:
@@ -57,7 +68,7 @@ def run(words: Sequence[str], options: Options) -> None:
         raise SettingsError("--log names a folder that does not exist", local=str(options.log))
     try:
         with stoppable():
-            _simulate(settings, size, folder, options.log)
+            _persevere(settings, size, folder, options.log)
             results.show(out(), results.load(folder), folder)
     except KeyboardInterrupt:
         complain("fedmend: interrupted; nothing is left running")
@@ -100,9 +111,31 @@ def run_folder(settings: Settings) -> Path:
     return folder
 
 
-def _simulate(settings: Settings, size: Simulation, folder: Path, log: Path | None) -> None:
-    family, console = Family(), out()
-    with scratch() as home, progress.shown(console, settings) as display:
+def _persevere(settings: Settings, size: Simulation, folder: Path, log: Path | None) -> None:
+    """Simulate, and go on from the last round where a worker process has died.
+
+    Raises:
+        RunError: the run failed for another reason, or workers die without a round between.
+    """
+    follower, fruitless = Follower(folder / "metrics.jsonl"), 0
+    if log is not None:
+        log.expanduser().write_text("", encoding="utf-8")
+    with progress.shown(out(), settings) as display:
+        while True:
+            before = follower.noted
+            try:
+                return _simulate(settings, size, log, Watch(folder, follower, display))
+            except RunError as error:
+                fruitless = fruitless + 1 if follower.noted == before else 0
+                if WORKER_DIED not in str(error) or fruitless > _PATIENCE:
+                    raise
+            display.stage(f"{WORKER_DIED}; going on from the last round")
+            settings = replace(settings, resume=settings.run_name)
+
+
+def _simulate(settings: Settings, size: Simulation, log: Path | None, watch: Watch) -> None:
+    family, display = Family(), watch.display
+    with scratch() as home:
         shared = environment(settings.threads) | family.environment()
         guard, cluster = Guard(home, family, shared), Cluster(home, shared)
         link = SuperLink(home, family, shared | cluster.environment())
@@ -115,7 +148,7 @@ def _simulate(settings: Settings, size: Simulation, folder: Path, log: Path | No
             bundled = bundle.build()
             link.connect()
             run_id = link.submit(bundled, settings.flat(), size)
-            _follow(link, cluster, run_id, folder, display)
+            _follow(link, cluster, run_id, watch)
             grace = 0.0  # the run is complete: what still lives has nothing left to save
         finally:
             with undisturbed():
@@ -129,20 +162,17 @@ def _simulate(settings: Settings, size: Simulation, folder: Path, log: Path | No
                     guard.close()
 
 
-def _follow(
-    link: SuperLink, cluster: Cluster, run_id: int, folder: Path, display: progress.Display
-) -> None:
+def _follow(link: SuperLink, cluster: Cluster, run_id: int, watch: Watch) -> None:
     """Show the run's rounds until it is finished.
 
     Raises:
         RunError: it failed.
     """
-    follower = progress.Follower(folder / "metrics.jsonl")
     looked = time.monotonic()
     while True:
         state = link.state(run_id)
-        for line in follower.fresh():
-            display.line(line)
+        for line in watch.follower.fresh():
+            watch.display.line(line)
         if state.status == "finished":
             break
         if state.status == "running" and time.monotonic() - looked > _LOOK_AROUND:
@@ -154,11 +184,12 @@ def _follow(
                     "try fewer --workers or a smaller batch-size"
                 )
         time.sleep(_POLL)
-    if state.outcome != "completed" or not (folder / "summary.json").is_file():
+    if state.outcome != "completed" or not (watch.folder / "summary.json").is_file():
         raise RunError(reason(state, link.run_log(run_id)))
 
 
 def _keep(link: SuperLink, run_id: int, log: Path) -> None:
     """Write what Flower, the coordinator and the sites have said into a file."""
     said = link.run_log(run_id) if run_id and link.lives() else ""
-    log.expanduser().write_text(f"{link.own_log()}\n{said}", encoding="utf-8")
+    with log.expanduser().open("a", encoding="utf-8") as file:
+        file.write(f"{link.own_log()}\n{said}\n")

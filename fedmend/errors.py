@@ -43,3 +43,7 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run that cannot go on, with the reason."""
+
+
+WORKER_DIED = "a worker process of the simulation died"
+"""How the coordinator begins to say so: the run can go on from its last round."""

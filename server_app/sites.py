@@ -8,6 +8,8 @@ held against that site alone: it is left out and named, and the round goes on wi
 from __future__ import annotations
 
 import logging
+import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -21,12 +23,13 @@ from torch import Tensor
 
 from fedmend import __version__, plugins, randomness, sums, wire
 from fedmend.codecs.base import Codec
-from fedmend.errors import RunError
+from fedmend.errors import WORKER_DIED, RunError
 from fedmend.settings import Settings
 from fedmend.wire import Introduction, Task, Trouble
 
 log = logging.getLogger("fedmend.coordinator")
 
+_DEAD = re.compile(r"ray\.exceptions\.(Actor\w*|RayActor|OutOfMemory|WorkerCrashed|NodeDied)Error")
 _POLL_FIRST, _POLL_MOST = 0.02, 0.5  # seconds between two looks for replies
 
 
@@ -234,6 +237,21 @@ class Sites:
         reply.content = _for_strategy(arrays, examples)
         return Reply(name, reply, examples, said)
 
+    def _check_worker(self, reply: Message) -> None:
+        """End the run where Ray has lost a worker: Flower would go on giving messages to it.
+
+        All of them would fail at once, and the sites they are for would be left out one by one.
+        On a real federation such a reply is no more than a site's failure.
+
+        Raises:
+            RunError: a worker is dead; no site is to blame.
+        """
+        if reply.has_error() and _DEAD.search(reply.error.reason or "") and _simulated():
+            raise RunError(
+                f"{WORKER_DIED}; most often memory ran out: go on with resume={self.run}, "
+                "perhaps with fewer workers"
+            )
+
     def _collect(
         self, messages: Sequence[Message], seconds: float
     ) -> tuple[dict[int, Message], dict[int, str]]:
@@ -248,6 +266,7 @@ class Sites:
                 # An unavailable node's error names node 1 as its source: go by what it answers.
                 node = waiting.pop(reply.metadata.reply_to_message_id, None)
                 if node is not None:
+                    self._check_worker(reply)
                     replies[node] = reply
             if not waiting or time.monotonic() >= end:
                 break
@@ -255,6 +274,12 @@ class Sites:
             pause = min(pause * 1.2, _POLL_MOST)
         late = f"no answer within {seconds:g} s"
         return replies, dict.fromkeys(waiting.values(), late)
+
+
+def _simulated() -> bool:
+    """Say whether the sites are simulated by Ray in this very process, as Flower does it."""
+    ray = sys.modules.get("ray")
+    return ray is not None and ray.is_initialized()
 
 
 def _for_strategy(arrays: Mapping[str, Tensor], examples: int) -> RecordDict:

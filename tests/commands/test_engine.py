@@ -17,6 +17,7 @@ import psutil
 import pytest
 
 from commands.processes import MARK
+from tests.federation import same, weights
 
 pytestmark = pytest.mark.engine
 
@@ -51,7 +52,9 @@ def _launch(folder: Path, *words: str) -> subprocess.Popen[str]:
     given = {word.partition("=")[0] for word in words}
     small = [word for word in _SMALL if word.partition("=")[0] not in given]
     command = [sys.executable, "-c", "from commands.main import main; main()", "run", *small]
-    own = [f"run-dir={folder}", "run-name=it", f"cache-dir={folder / 'cache'}", "--sites", "2"]
+    own = [f"run-dir={folder}", f"cache-dir={folder / 'cache'}"]
+    own += ["run-name=it"] if "run-name" not in given else []
+    own += ["--sites", "2"] if "--sites" not in given else []
     return subprocess.Popen(
         [*command, *own, *words],
         cwd=folder,
@@ -78,6 +81,24 @@ def _process(word: str, folder: Path) -> psutil.Process:
             if named and process.environ().get("TMPDIR") == str(folder):
                 return process
     raise AssertionError(f"there is no {word}")
+
+
+def test_a_dead_worker_costs_no_bit_and_their_number_changes_none(place: Path) -> None:
+    """Of two runs alike, one has a worker less, and loses that one in mid-run."""
+    longer = ("--sites", "3", "imputation.rounds=3")
+    whole = _launch(place, *longer, "--workers", "2")
+    _, err = whole.communicate(timeout=180)
+    assert whole.returncode == 0, err
+    broken = _launch(place, *longer, "--workers", "1", "run-name=broken")
+    _await((place / "broken" / "metrics.jsonl").exists, broken)
+    _process("ray::ClientAppActor", place).kill()
+    out, err = broken.communicate(timeout=180)
+    assert broken.returncode == 0, err
+    assert "a worker process of the simulation died; going on from the last round" in out
+    said = json.loads((place / "broken" / "summary.json").read_text())
+    assert said["sites"] == {"asked": 3, "used": 3, "refused": {}}
+    for model in ("imputer", "classifier-raw", "classifier-imputed"):
+        assert same(weights(place / "it", model), weights(place / "broken", model)), model
 
 
 def test_a_run_ends_with_its_table_and_summary(place: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 import safetensors
 import safetensors.torch
 import torch
-from flwr.app import Array, ArrayRecord, Message, MetricRecord
+from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord
 from PIL import Image
 
 from client_app.app import app as client_app
@@ -146,6 +146,28 @@ def test_an_odd_reply_never_ends_a_run(tmp_path: Path, kind: str) -> None:
     line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     assert list(line["left_out"]) == ["site-0"]
     assert all(torch.isfinite(value).all() for value in weights(folder, "classifier-raw").values())
+
+
+DEAD = "<class 'ray.exceptions.ActorDiedError'>:<'The actor died unexpectedly before …'>"
+
+
+def dead(message: Message, reply: Message) -> Message:
+    if message.metadata.message_type != "train":
+        return reply
+    return Message(Error(0, DEAD), reply_to=message)
+
+
+def test_a_dead_worker_of_a_simulation_is_no_sites_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("server_app.sites._simulated", lambda: True)
+    with pytest.raises(RunError, match=r"a worker process .* died; .* resume=tiny"):
+        run(tiny(tmp_path, arms="raw"), faults={0: dead})
+
+
+def test_a_site_cannot_end_a_run_by_claiming_a_dead_worker(tmp_path: Path) -> None:
+    _, summary = run(tiny(tmp_path, arms="raw"), faults={0: dead})
+    assert summary["sites"]["used"] == 2
 
 
 def test_too_few_sites_end_the_run_with_the_reason(tmp_path: Path) -> None:
