@@ -18,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from fedmend import arms as arm_table
 from fedmend import plugins, spec
 from fedmend.errors import SettingsError, UserError
 from fedmend.registry import Registry
+from fedmend.weights import Pretrained
 
 Value = int | float | str | bool
 """What a Flower run config can hold."""
@@ -161,8 +163,12 @@ class Settings:
         """Return the flat settings without paths of this machine: fit for a run folder."""
         flat = self.flat() | {"run-dir": "", "cache-dir": ""}
         for key, registry in _SPEC_KEYS.items():
-            flat[key] = _without_paths(str(flat[key]), registry)
+            flat[key] = _without_paths(str(flat[key]), registry, marked=True)
         return flat
+
+    def portable(self, key: str) -> str:
+        """Return a setting's spec without its paths: what builds the same plug-in elsewhere."""
+        return _without_paths(str(self.flat()[key]), _SPEC_KEYS[key], marked=False)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Settings:
@@ -338,32 +344,42 @@ def _check_specs(settings: Settings) -> None:
             text = settings.partition_spec if key == "partition" else str(settings.flat()[key])
             chains = spec.parse(text.replace("{site}", "0")) if text else ()
             if registry is not plugins.NOISES:
-                registry.build(text.replace("{site}", "0"), *given.get(key, ()))
+                made = registry.build(text.replace("{site}", "0"), *given.get(key, ()))
+                _check_start(settings, made)
                 continue
             for term in (term for chain in chains for term in chain):
                 registry.build(term)
 
 
-def _without_paths(text: str, registry: Registry[Any]) -> str:
-    """Return a spec's text with the values of its path parameters left out."""
+def _check_start(settings: Settings, model: object) -> None:
+    """Open the file of weights that a model starts from; the sites must get all of them."""
+    if not isinstance(model, nn.Module) or not isinstance(model, Pretrained):
+        return
+    loaded = model.pretrain()
+    for arm in settings.arm_list:
+        strategy = arm_table.ARMS[arm].strategy or settings.strategy
+        if not loaded <= plugins.STRATEGIES.build(strategy).shared(model):
+            raise SettingsError(
+                f"the sites of arm {arm!r} would start without the pretrained weights, which "
+                f"strategy {strategy} does not send; leave out the arm or the weights"
+            )
+
+
+def _without_paths(text: str, registry: Registry[Any], *, marked: bool) -> str:
+    """Return a spec's text without the values of its path parameters: "…", or nothing at all."""
     mixture = spec.parse(text) if text else ()
     return spec.written(
-        tuple(
-            tuple(
-                spec.Term(
-                    term.name,
-                    {
-                        key: "…"
-                        if registry.parameters(term.name)[key].annotation is Path
-                        else value
-                        for key, value in term.values.items()
-                    },
-                )
-                for term in chain
-            )
-            for chain in mixture
-        )
+        tuple(tuple(_without(term, registry, marked) for term in chain) for chain in mixture)
     )
+
+
+def _without(term: spec.Term, registry: Registry[Any], marked: bool) -> spec.Term:
+    kinds = {name: each.annotation for name, each in registry.parameters(term.name).items()}
+    paths = {name for name, kind in kinds.items() if Path in (kind, *typing.get_args(kind))}
+    values = {key: "…" if key in paths else value for key, value in term.values.items()}
+    if not marked:
+        values = {key: value for key, value in values.items() if key not in paths}
+    return spec.Term(term.name, values)
 
 
 _SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(

@@ -15,6 +15,7 @@ from fedmend.settings import Settings
 from fedmend.site import Site
 from fedmend.strategies.base import Strategy
 from fedmend.sums import Sums
+from fedmend.weights import Pretrained
 from fedmend.wire import Task
 
 
@@ -35,6 +36,20 @@ def build(phase: Phase, settings: Settings, task: Task) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.number(task.seed, "model", phase.name))
         return phase.build(settings, task)
+
+
+def initial(phase: Phase, settings: Settings, task: Task) -> nn.Module:
+    """Return the model that a run starts from: as built, or with the weights its spec names.
+
+    Only the coordinator asks for it. Its first message brings the sites these weights.
+
+    Raises:
+        DataError: the file of weights cannot be read, or does not fit.
+    """
+    model = build(phase, settings, task)
+    if isinstance(model, Pretrained):
+        model.pretrain()
+    return model
 
 
 def device_of(settings: Settings) -> torch.device:

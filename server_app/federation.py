@@ -76,7 +76,7 @@ def _impute(sites: Sites, settings: Settings, run: RunFolder, start: Task) -> Ch
         return None
     task = start._replace(phase="imputation", rounds=settings.imputation.rounds)
     point = run_phase(sites, phase.load("imputation"), settings, run, task)
-    about = _about(settings, start, kind="imputer", spec=settings.imputation.model)
+    about = _about(settings, start, kind="imputer", spec=settings.portable("imputation.model"))
     run.keep_model("imputer", point.model(), about)
     return point
 
@@ -88,7 +88,8 @@ def _classify(
     task = start._replace(phase="classification", arm=arm, rounds=rounds)
     point = run_phase(sites, phase.load("classification"), settings, run, task)
     if point.model():
-        about = _about(settings, start, kind="classifier", spec=settings.classification.model)
+        spec = settings.portable("classification.model")
+        about = _about(settings, start, kind="classifier", spec=spec)
         run.keep_model(f"classifier-{arm}", point.model(), about)
     return point
 

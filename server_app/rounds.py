@@ -51,7 +51,7 @@ class Trainer:
         if kept is not None:
             self.strategy.restore(kept.strategy)
             return kept
-        model = training.build(self.phase, self.settings, self.task)
+        model = training.initial(self.phase, self.settings, self.task)
         arrays = self.strategy.initial(model)
         return Checkpoint(arrays=arrays, best=arrays)
 
