@@ -1,5 +1,9 @@
 """What every registered loss keeps to, and the values of each."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
 import pytest
 import torch
 from torch import Tensor
@@ -7,17 +11,29 @@ from torch import Tensor
 from fedmend.errors import SpecError
 from fedmend.plugins import LOSSES
 from imputation.losses.base import Loss
-
-every_loss = pytest.mark.parametrize("name", LOSSES.names())
-
-
-def images(seed: int) -> Tensor:
-    return torch.rand(4, 3, 17, 20, generator=torch.Generator().manual_seed(seed))
+from tests.imputation.losses.perceptual import weights_file
 
 
-@every_loss
-def test_one_value_per_image_zero_where_equal(name: str) -> None:
-    loss: Loss = LOSSES.build(name)
+@pytest.fixture(scope="module")
+def squeeze(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return weights_file(tmp_path_factory.mktemp("weights"), "squeeze")
+
+
+@pytest.fixture(params=LOSSES.names())
+def spec(request: pytest.FixtureRequest) -> str:
+    """Return the spec of a loss: by its name, and with a file where it needs one."""
+    if request.param == "lpips":
+        return f"lpips(net=squeeze, weights='{request.getfixturevalue('squeeze')}')"
+    return f"{request.param}()"
+
+
+def images(seed: int, *shape: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.rand(*(shape or (4, 3, 17, 20)), generator=generator)
+
+
+def test_one_value_per_image_zero_where_equal(spec: str) -> None:
+    loss: Loss = LOSSES.build(spec)
     one, other = images(0), images(1)
     other[2] = one[2]
     values = loss(one, other)
@@ -27,16 +43,21 @@ def test_one_value_per_image_zero_where_equal(name: str) -> None:
     assert all(float(values[row]) > 0.01 for row in (0, 1, 3))
 
 
-@every_loss
-def test_an_images_value_depends_on_that_image_alone(name: str) -> None:
-    loss: Loss = LOSSES.build(name)
+@pytest.mark.parametrize("shape", [(2, 1, 16, 16), (2, 3, 28, 28), (1, 1, 64, 64), (2, 1, 33, 50)])
+def test_takes_grey_and_colour_of_any_side(spec: str, shape: tuple[int, ...]) -> None:
+    values = LOSSES.build(spec)(images(0, *shape), images(1, *shape))
+    assert values.shape == shape[:1]
+    assert bool((values > 0).all())
+
+
+def test_an_images_value_depends_on_that_image_alone(spec: str) -> None:
+    loss: Loss = LOSSES.build(spec)
     one, other = images(0), images(1)
-    assert torch.allclose(loss(one, other)[1:2], loss(one[1:2], other[1:2]))
+    assert torch.allclose(loss(one, other)[1:2], loss(one[1:2], other[1:2]), rtol=1e-4)
 
 
-@every_loss
-def test_going_down_its_gradient_comes_closer(name: str) -> None:
-    loss: Loss = LOSSES.build(name)
+def test_going_down_its_gradient_comes_closer(spec: str) -> None:
+    loss: Loss = LOSSES.build(spec)
     restored, target = images(0).requires_grad_(), images(1)
     before = loss(restored, target).sum()
     before.backward()  # type: ignore[no-untyped-call]
@@ -46,7 +67,29 @@ def test_going_down_its_gradient_comes_closer(name: str) -> None:
         assert float(loss(restored - 0.1 * restored.grad, target).sum()) < float(before)
 
 
-@every_loss
+@pytest.mark.parametrize("case", ["equal", "opposite", "flat", "black"])
+def test_its_gradient_is_finite_in_every_corner(spec: str, case: str) -> None:
+    target = images(0, 2, 1, 32, 32)
+    restored = {
+        "equal": target.clone(),
+        "opposite": 1 - target,
+        "flat": torch.full_like(target, 0.5),
+        "black": torch.zeros_like(target),
+    }[case].requires_grad_()
+    if case == "black":
+        target = torch.zeros_like(target)
+    LOSSES.build(spec)(restored, target).sum().backward()
+    assert restored.grad is not None
+    assert bool(restored.grad.isfinite().all())
+
+
+def test_the_global_generator_is_untouched(spec: str) -> None:
+    before = torch.random.get_rng_state()
+    LOSSES.build(spec)(images(0), images(1))
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
 def test_refuses_unknown_parameters(name: str) -> None:
     with pytest.raises(SpecError, match="no parameter 'nonsense'"):
         LOSSES.build(f"{name}(nonsense=1)")
