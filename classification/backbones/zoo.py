@@ -36,13 +36,16 @@ class Kind(NamedTuple):
     """Smallest side in pixels that it can take; smaller images are enlarged to it."""
     options: Mapping[str, Any] = types.MappingProxyType({})
     """Of torchvision's factory."""
+    loud: bool = False
+    """Whether the head is drawn with a spread that goes by the number of classes: with few of
+    them the first logits are large, and the first loss too. It is then drawn as others are."""
 
 
 # The last normalisation of each residual block starts at zero, so that the block starts as the
 # identity (Goyal et al., "Accurate, Large Minibatch SGD", 2017).
 _RESNET = Kind("conv1", "fc", options=types.MappingProxyType({"zero_init_residual": True}))
 _DENSENET = Kind("features.conv0", "classifier", least=32)
-_EFFICIENTNET = Kind("features.0.0", "classifier.1")
+_EFFICIENTNET = Kind("features.0.0", "classifier.1", loud=True)
 
 KINDS: Mapping[str, Kind] = types.MappingProxyType(
     {
@@ -180,6 +183,8 @@ def build(name: str, channels: int, classes: int, weights: Path | None) -> nn.Mo
     network = getattr(torchvision.models, name)(weights=None, num_classes=classes, **kind.options)
     if channels != 3:
         _restem(network, kind.stem, channels)
+    if kind.loud:
+        network.get_submodule(kind.head).reset_parameters()
     _federated(network)
     entry = nn.Sequential(Standardise(), AtLeast(kind.least))
     if weights is None:
