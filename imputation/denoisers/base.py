@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -20,7 +21,7 @@ class Restored(NamedTuple):
     """(B, 1, H, W): of the reconstruction's error, where the network knows."""
 
 
-class Denoiser(nn.Module):
+class Denoiser(nn.Module, abc.ABC):
     """A network that finds and reconstructs what noise destroyed.
 
     It must not keep batch statistics: sites are not alike, and theirs do not average.
@@ -29,6 +30,6 @@ class Denoiser(nn.Module):
     local_names: frozenset[str] = frozenset()
     """Parameters that never leave the site."""
 
+    @abc.abstractmethod
     def forward(self, noisy: Tensor) -> Restored:
         """Reconstruct (B, C, H, W) float32 in [0, 1]; H and W of any size."""
-        raise NotImplementedError(f"{type(self).__name__} does not define forward")

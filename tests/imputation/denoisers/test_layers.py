@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from imputation.denoisers.base import Denoiser, Restored
+from imputation.denoisers.base import Restored
 from imputation.denoisers.layers import Head, cropped, padded, roughness
 
 
@@ -61,8 +61,3 @@ def test_what_a_hole_hides_is_taken_from_its_surroundings() -> None:
     seeing = head(features, image, image)
     assert torch.equal(seeing.hole > 0, image == 0)
     assert torch.allclose(seeing.image, torch.full_like(image, 0.8), atol=1e-3)
-
-
-def test_the_base_refuses_to_answer() -> None:
-    with pytest.raises(NotImplementedError, match="Denoiser does not define forward"):
-        Denoiser()(torch.zeros(1, 1, 16, 16))
