@@ -1,3 +1,4 @@
+from collections import Counter
 from dataclasses import dataclass
 
 import pytest
@@ -7,7 +8,7 @@ from torch import Tensor
 from fedmend.errors import SpecError
 from fedmend.plugins import NOISES
 from imputation.noise.base import Corrupted, Noise
-from imputation.noise.mixture import Chain, from_spec
+from imputation.noise.mixture import Chain, Mixture, from_spec
 
 
 def drawn(seed: int) -> torch.Generator:
@@ -73,6 +74,84 @@ def test_one_chain_is_drawn_per_image_all_equally_likely() -> None:
         met["strokes" if done.hole.any() else "gaussian" if done.sigma.any() else "none"] += 1
     assert all(160 < count < 240 for count in met.values())
     assert sum(met.values()) == 600
+
+
+@dataclass(frozen=True)
+class Counted(Chain):
+    """A chain that notes when an image meets it."""
+
+    met: Counter[int]
+    number: int
+
+    def __call__(self, image: Tensor, generator: torch.Generator) -> Corrupted:
+        self.met[self.number] += 1
+        return super().__call__(image, generator)
+
+
+def test_a_mixture_of_all_kinds_draws_each_about_equally() -> None:
+    mixture = from_spec(" | ".join(NOISES.names()))
+    assert isinstance(mixture, Mixture)
+    met: Counter[int] = Counter()
+    counted = [Counted(chain.terms, met, number) for number, chain in enumerate(mixture.chains)]
+    generator = drawn(0)
+    image = torch.rand(1, 16, 16, generator=generator)
+    each = 150
+    for _ in range(each * len(counted)):
+        Mixture(counted)(image, generator)
+    assert sorted(met) == list(range(len(NOISES.names())))
+    assert all(abs(count - each) < 50 for count in met.values())  # four standard deviations
+
+
+def test_photons_on_top_of_strokes() -> None:
+    """Dark strokes stay dark and certain, bright ones get the photon noise of white."""
+    image = torch.full((1, 200, 200), 0.5)
+    dark = from_spec("strokes+poisson(gain=0.001)")(image, drawn(0))
+    lost = dark.hole > 0
+    assert torch.equal(dark.hole, from_spec("strokes")(image, drawn(0)).hole)
+    assert not dark.image[lost].any()
+    assert not dark.sigma[lost].any()
+    assert dark.sigma[~lost].numpy() == pytest.approx(0.0005**0.5, rel=1e-5)
+    assert float((dark.image - image)[~lost].std()) == pytest.approx(0.0005**0.5, rel=0.02)
+    bright = from_spec("strokes(fill=one)+poisson(gain=0.001)")(image, drawn(0))
+    assert bright.sigma[bright.hole > 0].numpy() == pytest.approx(0.001**0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize("over", ["saltpepper(share=0.3)", "blocks", "stripes(offset=0,gain=0)"])
+def test_what_is_lost_later_is_certain(over: str) -> None:
+    image = torch.full((1, 100, 100), 0.5)
+    done = from_spec(f"poisson+{over}")(image, drawn(1))
+    lost = done.hole > 0
+    assert lost.any()
+    assert not done.sigma[lost].any()
+    assert done.sigma[~lost].numpy() == pytest.approx(0.005**0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("spec", "direction"),
+    [
+        ("gaussian(std=0.03)+speckle(std=0.1)", None),
+        ("speckle(std=0.1)+rician(std=0.02)", None),
+        ("poisson(gain=0.001)+gaussian(std=0.03)", None),
+        ("rician(std=0.02)+poisson(gain=0.002)", None),
+        ("stripes(dead=0, direction=vertical)+gaussian(std=0.03)", "vertical"),
+    ],
+)
+def test_sigma_of_a_chain_is_what_is_measured(spec: str, direction: str | None) -> None:
+    image = torch.full((1, 40, 8000) if direction else (1, 300, 300), 0.5)
+    done = from_spec(spec)(image, drawn(0))
+    measured = float((done.image - image).square().mean().sqrt())
+    assert float(done.sigma.square().mean().sqrt()) == pytest.approx(measured, rel=0.03)
+
+
+def test_a_blur_before_the_detector_is_told_apart_from_its_noise() -> None:
+    """What the blur did and what was added are independent: their squares add."""
+    image = torch.zeros(1, 300, 300)
+    image[..., 150:] = 0.5
+    done = from_spec("motion(length=0.1)+speckle(std=0.1)")(image + 0.2, drawn(0))
+    squared = (done.image - image - 0.2).square()
+    for part in (slice(0, 60), slice(120, 180), slice(240, 300)):
+        said = float(done.sigma[..., part].square().mean().sqrt())
+        assert said == pytest.approx(float(squared[..., part].mean().sqrt()), rel=0.04)
 
 
 @pytest.mark.parametrize("text", ["", "nonsense", "gaussian(std=x)", "none()+", "none||none"])
