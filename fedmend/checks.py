@@ -1,0 +1,178 @@
+"""Checks of a run's settings: ranges, lists, and every spec by building it."""
+
+from __future__ import annotations
+
+import contextlib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from fedmend import arms as arm_table
+from fedmend import plugins, spec
+from fedmend.errors import SettingsError, UserError
+from fedmend.registry import Registry
+from fedmend.weights import Pretrained
+
+if TYPE_CHECKING:
+    from fedmend.settings import Settings
+
+SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(
+    {
+        "data": plugins.READERS,
+        "partition": plugins.PARTITIONS,
+        "noise": plugins.NOISES,
+        "detector": plugins.DETECTORS,
+        "filter": plugins.FILTERS,
+        "strategy": plugins.STRATEGIES,
+        "codec": plugins.CODECS,
+        "privacy": plugins.PRIVACY,
+        "imputation.model": plugins.DENOISERS,
+        "imputation.noise": plugins.NOISES,
+        "imputation.loss": plugins.LOSSES,
+        "classification.model": plugins.BACKBONES,
+    }
+)
+"""The settings that are specs, and the registry of each."""
+
+_RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
+    {
+        "channels": (1, 3),
+        "image-size": (16, 4096),
+        "noise-fraction": (0, 1),
+        "min-sites": (1, 1e6),
+        "site-fraction": (0, 1),
+        "deadline": (0.1, 1e7),
+        "join-deadline": (0.1, 1e7),
+        "threads": (1, 1024),
+        "cache-quota": (0, 1e6),
+        "seed": (0, 2**31 - 1),
+        "imputation.rounds": (0, 1e6),
+        "imputation.epochs": (1, 1e6),
+        "imputation.batch-size": (1, 1e6),
+        "imputation.learning-rate": (0, 10),
+        "classification.rounds": (0, 1e6),
+        "classification.epochs": (1, 1e6),
+        "classification.batch-size": (1, 1e6),
+        "classification.learning-rate": (0, 10),
+    }
+)
+
+
+def ranges(settings: Settings) -> None:
+    """Check every number, and the texts that are names or folders.
+
+    Raises:
+        SettingsError: one that is out of range.
+    """
+    flat = settings.flat()
+    for key, (low, high) in _RANGES.items():
+        value = flat[key]
+        if not low <= float(value) <= high:
+            raise SettingsError(f"{key} must be from {low:g} to {high:g}; got {value}")
+    if settings.channels == 2:
+        raise SettingsError("channels must be 1 (grey) or 3 (RGB); got 2")
+    if settings.device.split(":")[0] not in {"auto", "cpu", "cuda", "mps"}:
+        raise SettingsError(
+            f"device must be auto, cpu, cuda, cuda:N or mps; got {settings.device!r}"
+        )
+    for key in ("run-name", "resume"):
+        if Path(str(flat[key])).name != flat[key]:
+            raise SettingsError(f"{key} must be a plain folder name; got {flat[key]!r}")
+    for key in ("cache-dir", "run-dir"):
+        if flat[key] and not Path(str(flat[key])).expanduser().is_absolute():
+            local = f"got {flat[key]!r}; the working directory here is {Path.cwd()}"
+            raise SettingsError(f"{key} must be an absolute path", local=local)
+
+
+def lists(settings: Settings) -> None:
+    """Check the lists: shares of the split, arms and classes.
+
+    Raises:
+        SettingsError: one that is empty, unknown or named twice, or shares that do not add up.
+        SpecError: ``noise``, which decides what arms there can be, is no spec.
+    """
+    try:
+        shares = settings.split_shares
+    except ValueError:
+        shares = (0.0, 0.0, 0.0)
+    if min(shares) < 0 or abs(sum(shares) - 1) > 1e-9 or shares[0] == 0:
+        raise SettingsError(
+            "split must be three shares train/val/test that sum to 100, such as 70/10/20; "
+            f"got {settings.split!r}"
+        )
+    if not settings.arm_list:
+        raise SettingsError(f"arms must name at least one of {', '.join(arm_table.ARMS)}")
+    with _named("noise"):
+        spec.parse(settings.noise)
+    for name in settings.arm_list:
+        arm_table.check(name, simulated=settings.simulates_noise)
+    for key in ("arm_list", "class_list"):
+        names = getattr(settings, key)
+        if len(set(names)) < len(names):
+            raise SettingsError(f"{key.removesuffix('_list')}: {', '.join(names)} names one twice")
+
+
+def specs(settings: Settings) -> None:
+    """Build every spec once, so that nothing is found wrong after the first message.
+
+    Raises:
+        SpecError, SettingsError, DataError: one that cannot be built, its key in front.
+    """
+    given: dict[str, tuple[object, ...]] = {
+        "imputation.model": (settings.channels,),
+        "classification.model": (settings.channels, 2),
+    }
+    for key, registry in SPEC_KEYS.items():
+        with _named(key):
+            text = settings.partition_spec if key == "partition" else str(settings.flat()[key])
+            chains = spec.parse(text.replace("{site}", "0")) if text else ()
+            if registry is not plugins.NOISES:
+                made = registry.build(text.replace("{site}", "0"), *given.get(key, ()))
+                _check_start(settings, made)
+                continue
+            for term in (term for chain in chains for term in chain):
+                registry.build(term)
+
+
+def _check_start(settings: Settings, model: object) -> None:
+    """Open the file of weights that a model starts from; the sites must get all of them."""
+    if not isinstance(model, nn.Module) or not isinstance(model, Pretrained):
+        return
+    loaded = model.pretrain()
+    for arm in settings.arm_list:
+        strategy = arm_table.ARMS[arm].strategy or settings.strategy
+        if not loaded <= plugins.STRATEGIES.build(strategy).shared(model):
+            raise SettingsError(
+                f"the sites of arm {arm!r} would start without the pretrained weights, which "
+                f"strategy {strategy} does not send; leave out the arm or the weights"
+            )
+
+
+def without_paths(text: str, registry: Registry[Any], *, marked: bool) -> str:
+    """Return a spec's text without the values of its path parameters: "…", or nothing at all."""
+    mixture = spec.parse(text) if text else ()
+    return spec.written(
+        tuple(tuple(_without(term, registry, marked) for term in chain) for chain in mixture)
+    )
+
+
+def _without(term: spec.Term, registry: Registry[Any], marked: bool) -> spec.Term:
+    kinds = {name: each.annotation for name, each in registry.parameters(term.name).items()}
+    paths = {name for name, kind in kinds.items() if Path in (kind, *typing.get_args(kind))}
+    values = {key: "…" if key in paths else value for key, value in term.values.items()}
+    if not marked:
+        values = {key: value for key, value in values.items() if key not in paths}
+    return spec.Term(term.name, values)
+
+
+@contextlib.contextmanager
+def _named(key: str) -> Iterator[None]:
+    """Put the setting's key in front of whatever is wrong with its value."""
+    try:
+        yield
+    except UserError as error:
+        raise type(error)(f"{key}: {error}", local=error.local) from error
