@@ -5,12 +5,11 @@ from __future__ import annotations
 import difflib
 import re
 import tomllib
-import typing
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fedmend import plugins, spec
+from fedmend import checks, plugins, spec
 from fedmend.errors import SettingsError, SpecError
 from fedmend.settings import Value, defaults, flattened
 
@@ -35,7 +34,7 @@ def read(words: Sequence[str]) -> Request:
 
     Raises:
         SettingsError: a second file, one that cannot be read, an unknown key, a wrong type.
-        SpecError: a ``data`` spec that cannot be read.
+        SpecError: a spec that cannot be read, or that names what does not exist.
     """
     files = [word for word in words if not _WORD.fullmatch(word)]
     if len(files) > 1:
@@ -139,21 +138,12 @@ def _filled(data: Value, path: str) -> str:
             f"data: a plain path fills the path of the experiment's own reader, but {term.name!r} "
             "has none; give a whole spec, such as data=folder(path=…, labels=…)"
         )
-    return _written(spec.Term(term.name, {"path": path, **_without(term.values, "path")}))
-
-
-def _without(values: Mapping[str, str], key: str) -> dict[str, str]:
-    return {name: value for name, value in values.items() if name != key}
-
-
-def _written(term: spec.Term) -> str:
-    quoted = [key for key, value in term.values.items() if "'" in value]
-    if quoted:
+    if "'" in path:
         raise SpecError(
-            f"data: {quoted[0]} holds a ' character, which a spec cannot carry; use a link to it",
-            local=f"got {term.values[quoted[0]]!r}",
+            "data: the path holds a ' character, which a spec cannot carry; use a link to it",
+            local=f"got {path!r}",
         )
-    return str(term)
+    return str(spec.Term(term.name, {**term.values, "path": path}))
 
 
 def _absolute(settings: dict[str, Value]) -> dict[str, Value]:
@@ -162,26 +152,13 @@ def _absolute(settings: dict[str, Value]) -> dict[str, Value]:
         text = settings.get(key)
         if isinstance(text, str) and text:
             settings[key] = _from_here(text)
-    data = settings.get("data")
-    if isinstance(data, str):
-        settings["data"] = _with_absolute_paths(data)
+    for key, registry in checks.SPEC_KEYS.items():
+        text = settings.get(key)
+        if isinstance(text, str) and text:
+            with checks.named(key):
+                settings[key] = checks.with_paths(text, registry, _from_here)
     return settings
 
 
-def _with_absolute_paths(data: str) -> str:
-    term = spec.parse_term(data)
-    parameters = plugins.READERS.parameters(term.name)
-    paths = {key for key, each in parameters.items() if _is_path(each.annotation)}
-    values = {
-        key: _from_here(value) if key in paths and value else value
-        for key, value in term.values.items()
-    }
-    return _written(spec.Term(term.name, values))
-
-
-def _is_path(annotation: Any) -> bool:
-    return annotation is Path or Path in typing.get_args(annotation)
-
-
 def _from_here(text: str) -> str:
-    return str(Path(text).expanduser().absolute())
+    return str(Path(text).expanduser().absolute()) if text else text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,7 @@ from torch import nn
 
 from fedmend import arms as arm_table
 from fedmend import plugins, spec
-from fedmend.errors import SettingsError, UserError
+from fedmend.errors import SettingsError, SpecError, UserError
 from fedmend.registry import Registry
 from fedmend.weights import Pretrained
 
@@ -106,7 +106,7 @@ def lists(settings: Settings) -> None:
         )
     if not settings.arm_list:
         raise SettingsError(f"arms must name at least one of {', '.join(arm_table.ARMS)}")
-    with _named("noise"):
+    with named("noise"):
         spec.parse(settings.noise)
     for name in settings.arm_list:
         arm_table.check(name, simulated=settings.simulates_noise)
@@ -127,7 +127,7 @@ def specs(settings: Settings) -> None:
         "classification.model": (settings.channels, 2),
     }
     for key, registry in SPEC_KEYS.items():
-        with _named(key):
+        with named(key):
             text = settings.partition_spec if key == "partition" else str(settings.flat()[key])
             chains = spec.parse(text.replace("{site}", "0")) if text else ()
             if registry is not plugins.NOISES:
@@ -152,25 +152,37 @@ def _check_start(settings: Settings, model: object) -> None:
             )
 
 
-def without_paths(text: str, registry: Registry[Any], *, marked: bool) -> str:
-    """Return a spec's text without the values of its path parameters: "…", or nothing at all."""
+def with_paths(text: str, registry: Registry[Any], change: Callable[[str], str | None]) -> str:
+    """Return a spec's text with the values of its path parameters changed; None leaves one out.
+
+    Raises:
+        SpecError: the text is no spec, names what does not exist, or holds a path that no spec
+            can carry.
+    """
     mixture = spec.parse(text) if text else ()
     return spec.written(
-        tuple(tuple(_without(term, registry, marked) for term in chain) for chain in mixture)
+        tuple(tuple(_changed(term, registry, change) for term in chain) for chain in mixture)
     )
 
 
-def _without(term: spec.Term, registry: Registry[Any], marked: bool) -> spec.Term:
+def _changed(
+    term: spec.Term, registry: Registry[Any], change: Callable[[str], str | None]
+) -> spec.Term:
     kinds = {name: each.annotation for name, each in registry.parameters(term.name).items()}
     paths = {name for name, kind in kinds.items() if Path in (kind, *typing.get_args(kind))}
-    values = {key: "…" if key in paths else value for key, value in term.values.items()}
-    if not marked:
-        values = {key: value for key, value in values.items() if key not in paths}
-    return spec.Term(term.name, values)
+    values = {key: change(value) if key in paths else value for key, value in term.values.items()}
+    kept = {key: value for key, value in values.items() if value is not None}
+    quoted = [key for key, value in kept.items() if "'" in value]
+    if quoted:
+        raise SpecError(
+            f"{quoted[0]} holds a ' character, which a spec cannot carry; use a link to it",
+            local=f"got {kept[quoted[0]]!r}",
+        )
+    return spec.Term(term.name, kept)
 
 
 @contextlib.contextmanager
-def _named(key: str) -> Iterator[None]:
+def named(key: str) -> Iterator[None]:
     """Put the setting's key in front of whatever is wrong with its value."""
     try:
         yield

@@ -159,12 +159,12 @@ class Settings:
         """Return the flat settings without paths of this machine: fit for a run folder."""
         flat = self.flat() | {"run-dir": "", "cache-dir": ""}
         for key, registry in checks.SPEC_KEYS.items():
-            flat[key] = checks.without_paths(str(flat[key]), registry, marked=True)
+            flat[key] = checks.with_paths(str(flat[key]), registry, lambda _: "…")
         return flat
 
     def portable(self, key: str) -> str:
         """Return a setting's spec without its paths: what builds the same plug-in elsewhere."""
-        return checks.without_paths(str(self.flat()[key]), checks.SPEC_KEYS[key], marked=False)
+        return checks.with_paths(str(self.flat()[key]), checks.SPEC_KEYS[key], lambda _: None)
 
     @classmethod
     def parse(cls, given: Mapping[str, Any]) -> Settings:

@@ -115,6 +115,18 @@ def test_a_files_relative_path_is_taken_from_the_working_directory_too(here: Pat
     assert arguments.read([file]).settings["data"] == f"folder(path={here}/x y)"
 
 
+def test_the_paths_of_every_spec_are_made_absolute(here: Path) -> None:
+    words = ["classification.model=resnet18(weights=w/r.safetensors)"]
+    words += ["imputation.loss=lpips(weights=l.safetensors, l1=0.5)"]
+    settings = arguments.read(words).settings
+    assert settings == {
+        "classification.model": f"resnet18(weights={here}/w/r.safetensors)",
+        "imputation.loss": f"lpips(weights={here}/l.safetensors, l1=0.5)",
+    }
+    with pytest.raises(SpecError, match="filter: filter 'sharp' does not exist"):
+        arguments.read(["filter=sharp"])
+
+
 def test_home_is_expanded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/somewhere")
     settings = arguments.read(["data=folder(path=~/x)", "cache-dir=~/c"]).settings
