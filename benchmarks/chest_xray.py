@@ -16,7 +16,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine, runs, tables
-from benchmarks.statistics import interval
+from benchmarks.intervals import interval
 
 
 def page(summaries: tables.Summaries, command: str) -> str:

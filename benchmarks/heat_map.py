@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from html import escape
 
-from benchmarks.statistics import Interval
+from benchmarks.intervals import Interval
 
 WIDTH, HEIGHT, LEFT, TOP = 104, 44, 190, 96
 _STRONGEST = 0.2

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from benchmarks.statistics import Interval, interval, paired
+from benchmarks.intervals import Interval, interval, paired
 
 SCORES = ("auroc", "balanced_accuracy")
 TESTS = ("clean", "noisy")
