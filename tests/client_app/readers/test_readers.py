@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import random
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,18 +24,33 @@ def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def reader(name: str, tmp_path: Path) -> Reader:
-    """Return the reader with its defaults; one that reads files needs a source of its own kind."""
-    if "path" not in READERS.parameters(name):
-        return READERS.build(name)
-    if name != "folder":
-        pytest.skip(f"{name} has sources of its own kind in its own tests")
+def _folder(place: Path) -> Path:
     for number in range(6):
-        file = tmp_path / f"class-{number % 2}" / f"{number}.png"
+        file = place / f"class-{number % 2}" / f"{number}.png"
         file.parent.mkdir(exist_ok=True)
         Image.new("L", (20, 17), 10 * number).save(file)
-    return READERS.build(f"folder(path='{tmp_path}')")
+    return place
+
+
+def _medmnist(place: Path) -> Path:
+    rng = np.random.default_rng(0)
+    splits = {"train": 6, "val": 2, "test": 3}
+    images = {f"{k}_images": rng.integers(0, 256, (n, 28, 28), np.uint8) for k, n in splits.items()}
+    labels = {f"{k}_labels": rng.integers(0, 2, (n, 1), np.uint8) for k, n in splits.items()}
+    np.savez_compressed(place / "data.npz", allow_pickle=False, **images, **labels)
+    return place / "data.npz"
+
+
+SOURCES: Mapping[str, Callable[[Path], Path]] = {"folder": _folder, "medmnist": _medmnist}
+"""What a reader that reads files is given."""
+
+
+@pytest.fixture
+def reader(name: str, tmp_path: Path) -> Reader:
+    """Return the reader with its defaults, over a source of its own kind."""
+    if "path" not in READERS.parameters(name):
+        return READERS.build(name)
+    return READERS.build(f"{name}(path='{SOURCES[name](tmp_path)}')")
 
 
 def test_an_unknown_parameter_is_refused_by_name(name: str) -> None:
