@@ -18,7 +18,7 @@ from server_app.checkpoint import Checkpoint
 from server_app.report import write_report
 from server_app.rounds import run_phase
 from server_app.run_folder import RunFolder
-from server_app.sites import Sites
+from server_app.sites import Sites, simulated
 from server_app.summary import summary
 
 log = logging.getLogger("fedmend.coordinator")
@@ -34,6 +34,7 @@ def federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
     run = RunFolder.open(settings, run_id)
     sites = Sites(grid, settings, plugins.CODECS.build(settings.codec), run.name)
     sites.join()
+    _check_joined(sites, run)
     classes = class_names(settings, sites)
     log.info("run %s: %d sites, classes %s", run.name, len(sites.introductions), ", ".join(classes))
     start = Task(
@@ -48,6 +49,27 @@ def federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
     write_report(run.path, concluded, run.lines())
     run.conclude(concluded)
     return run
+
+
+def _check_joined(sites: Sites, run: RunFolder) -> None:
+    """Compare the sites of a resumed run with those it began with.
+
+    Hospitals get new images, and come and go; then the run goes on, if not to the same bits. A
+    simulation's sites change where it is given another number of them, or other data: what was
+    trained before and after would not be the same federation.
+
+    Raises:
+        RunError: a simulation is resumed with other sites.
+    """
+    images = {name: int(said.sums["train"][0]) for name, said in sites.introductions.items()}
+    changes = run.joined(images)
+    if changes and simulated():
+        raise RunError(
+            f"run {run.name} began with other sites ({'; '.join(changes)}): resume it with as "
+            "many sites and the same data"
+        )
+    for change in changes:
+        log.warning("since run %s began: %s", run.name, change)
 
 
 def class_names(settings: Settings, sites: Sites) -> tuple[str, ...]:

@@ -81,6 +81,23 @@ class RunFolder:
         """The run's name."""
         return self.path.name
 
+    def joined(self, images: Mapping[str, int]) -> list[str]:
+        """Note which sites take part; of a resumed run, return what is not as it began.
+
+        Args:
+            images: number of training images by site.
+        """
+        kept = self.path / "checkpoints" / "sites.json"
+        if not kept.is_file():
+            write_atomically(kept, json.dumps(images, indent=1), _PUBLIC)
+            return []
+        began = json.loads(kept.read_text(encoding="utf-8"))
+        return [
+            f"{name} had {began.get(name, 0)} training images, has {images.get(name, 0)}"
+            for name in sorted(began.keys() | images.keys())
+            if began.get(name) != images.get(name)
+        ]
+
     def note(self, line: Mapping[str, Any]) -> None:
         """Append a line to metrics.jsonl, clear of the half line of a killed coordinator."""
         with (self.path / "metrics.jsonl").open("a+b") as file:

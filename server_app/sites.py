@@ -246,7 +246,7 @@ class Sites:
         Raises:
             RunError: a worker is dead; no site is to blame.
         """
-        if reply.has_error() and _DEAD.search(reply.error.reason or "") and _simulated():
+        if reply.has_error() and _DEAD.search(reply.error.reason or "") and simulated():
             raise RunError(
                 f"{WORKER_DIED}; most often memory ran out: go on with resume={self.run}, "
                 "perhaps with fewer workers"
@@ -276,7 +276,7 @@ class Sites:
         return replies, dict.fromkeys(waiting.values(), late)
 
 
-def _simulated() -> bool:
+def simulated() -> bool:
     """Say whether the sites are simulated by Ray in this very process, as Flower does it."""
     ray = sys.modules.get("ray")
     return ray is not None and ray.is_initialized()

@@ -13,6 +13,7 @@ import pytest
 from flwr.app import Message
 
 from fedmend import plugins
+from fedmend.errors import RunError
 from fedmend.settings import Settings
 from server_app.run_folder import RunFolder
 from tests.federation import run, same, tiny, weights
@@ -115,6 +116,20 @@ def test_a_kill_at_any_write_costs_nothing(
         named = {"run_name": "", "resume": "tiny"} if begun else {}
         resumed, _ = run(settings(folder, "fedadam()", **EVERYTHING, **named), 3)
         check_same(whole, resumed)
+
+
+def test_a_simulation_is_not_resumed_with_another_number_of_sites(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(KilledError):
+        run(settings(tmp_path, "fedavg()"), 3, faults={1: killed_at(3)})
+    again = settings(tmp_path, "fedavg()", run_name="", resume="tiny")
+    with monkeypatch.context() as patch:
+        patch.setattr("server_app.federation.simulated", lambda: True)
+        with pytest.raises(RunError, match=r"other sites \(site-0 had \d+ training images, has"):
+            run(again, 2)
+    # Hospitals may come and go.
+    assert run(again, 2)[1]["status"] == "complete"
 
 
 def test_a_half_written_line_spoils_no_other(tmp_path: Path) -> None:
