@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,10 +12,11 @@ from typing import Any, NamedTuple
 
 from fedmend import checks, plugins, spec
 from fedmend.errors import SettingsError, SpecError
-from fedmend.settings import Value, defaults, flattened
+from fedmend.settings import HIDDEN, RUNS, Value, defaults, flattened
 
 _WORD = re.compile(r"([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 _BOOLS = {"true": True, "false": False}
+_OF_A_LAUNCH = {"run-dir", "run-name", "resume", "cache-dir"}
 _OPENS_A_PATH = ("/", "~", "./", "../")
 
 
@@ -30,7 +32,8 @@ class Request(NamedTuple):
 def read(words: Sequence[str]) -> Request:
     """Read a command line's words: at most one experiment file, and settings that win over it.
 
-    Relative paths, in the file as on the command line, are taken from the working directory.
+    Relative paths, in the file as on the command line, are taken from the working directory. With
+    ``resume=NAME`` the settings are those that run began with, unless others are given.
 
     Raises:
         SettingsError: a second file, one that cannot be read, an unknown key, a wrong type.
@@ -45,10 +48,40 @@ def read(words: Sequence[str]) -> Request:
         )
     settings, simulation = _experiment(Path(files[0])) if files else ({}, {})
     given = _settings(word for word in words if word not in files)
+    if given.get("resume"):
+        settings = _began(given) | settings
     place = given.get("data")
     if isinstance(place, str) and _is_plain_path(place):
         given["data"] = _filled(settings.get("data", defaults()["data"]), place)
-    return Request(_absolute({**settings, **given}), simulation)
+    merged = {**settings, **given}
+    _check_whole(merged)
+    return Request(_absolute(merged), simulation)
+
+
+def _began(given: Mapping[str, Value]) -> dict[str, Value]:
+    """Return the settings that the run to be resumed began with; its paths are not kept there."""
+    folder = Path(str(given.get("run-dir") or RUNS)).expanduser() / str(given["resume"])
+    try:
+        kept = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
+    except OSError as error:
+        name = given["resume"]
+        raise SettingsError(f"there is no run {name!r} to resume", local=str(folder)) from error
+    return {key: kept[key] for key in kept.keys() & defaults().keys() if key not in _OF_A_LAUNCH}
+
+
+def _check_whole(settings: Mapping[str, Value]) -> None:
+    """Refuse a path that the run folder has kept to itself.
+
+    Raises:
+        SettingsError: by the setting's name.
+    """
+    for key in checks.SPEC_KEYS:
+        if f"={HIDDEN}" in str(settings.get(key, "")):
+            raise SettingsError(
+                f"{key}: a run folder keeps no paths; say it again, such as {key}=/srv/images"
+                if key == "data"
+                else f"{key}: a run folder keeps no paths; give the whole spec again"
+            )
 
 
 def _experiment(file: Path) -> tuple[dict[str, Value], dict[str, Any]]:

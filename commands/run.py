@@ -24,9 +24,8 @@ from commands.simulation import Simulation
 from commands.superlink import SuperLink
 from commands.workplace import environment, scratch
 from fedmend.errors import WORKER_DIED, RunError, SettingsError
-from fedmend.settings import Settings
+from fedmend.settings import RUNS, Settings
 
-RUNS = Path("~/.fedmend/runs")
 INTERRUPTED = 130
 _POLL = 0.2
 _LOOK_AROUND = 5.0

@@ -25,6 +25,12 @@ from fedmend.errors import SettingsError
 Value = int | float | str | bool
 """What a Flower run config can hold."""
 
+HIDDEN = "…"
+"""What stands for a path in settings that leave this machine."""
+
+RUNS = Path("~/.fedmend/runs")
+"""The folder of run folders, where ``run-dir`` names no other."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PhaseSettings:
@@ -159,7 +165,7 @@ class Settings:
         """Return the flat settings without paths of this machine: fit for a run folder."""
         flat = self.flat() | {"run-dir": "", "cache-dir": ""}
         for key, registry in checks.SPEC_KEYS.items():
-            flat[key] = checks.with_paths(str(flat[key]), registry, lambda _: "…")
+            flat[key] = checks.with_paths(str(flat[key]), registry, lambda _: HIDDEN)
         return flat
 
     def portable(self, key: str) -> str:

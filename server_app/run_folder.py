@@ -13,10 +13,9 @@ from torch import Tensor
 
 from fedmend.errors import RunError
 from fedmend.files import write_atomically
-from fedmend.settings import Settings
+from fedmend.settings import RUNS, Settings
 from server_app.checkpoint import Checkpoint
 
-_HOME = Path("~/.fedmend/runs")
 _PUBLIC = 0o644  # of what a run leaves for others to read
 _MAY_DIFFER = {
     "resume",
@@ -48,7 +47,7 @@ class RunFolder:
         Raises:
             RunError: the folder is in use, is not there, or belongs to other settings.
         """
-        parent = Path(settings.run_dir or _HOME).expanduser()
+        parent = Path(settings.run_dir or RUNS).expanduser()
         name = settings.resume or settings.run_name or run_id
         folder = cls(parent / name)
         if settings.resume:

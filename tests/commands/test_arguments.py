@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -161,6 +162,33 @@ def test_a_path_that_no_spec_can_carry_is_refused(here: Path) -> None:
     file = _experiment(here, 'data = "folder(path=/old)"')
     with pytest.raises(SpecError, match="path holds a ' character"):
         arguments.read([file, "data=/srv/it's"])
+
+
+def _begun(here: Path, **settings: object) -> None:
+    folder = here / "runs" / "first"
+    folder.mkdir(parents=True)
+    own = {"seed": 7, "run-name": "first", "data": "folder(path=…, labels=l.csv)"} | settings
+    (folder / "settings.json").write_text(json.dumps(own))
+
+
+def test_a_resumed_run_has_the_settings_it_began_with(here: Path) -> None:
+    _begun(here)
+    words = ["resume=first", "run-dir=runs", "data=/srv/x", "deadline=9"]
+    assert arguments.read(words).settings == {
+        "seed": 7,
+        "data": "folder(path=/srv/x, labels=l.csv)",
+        "deadline": 9.0,
+        "resume": "first",
+        "run-dir": str(here / "runs"),
+    }
+
+
+def test_a_path_that_a_run_folder_did_not_keep_is_asked_for(here: Path) -> None:
+    _begun(here)
+    with pytest.raises(SettingsError, match="data: a run folder keeps no paths; say it again"):
+        arguments.read(["resume=first", "run-dir=runs"])
+    with pytest.raises(SettingsError, match="there is no run 'second' to resume"):
+        arguments.read(["resume=second", "run-dir=runs"])
 
 
 @given(st.text())
