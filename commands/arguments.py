@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fedmend import checks, plugins, spec
 from fedmend.errors import SettingsError, SpecError
-from fedmend.settings import HIDDEN, RUNS, Value, defaults, flattened
+from fedmend.settings import HIDDEN, RUNS, SITES, Value, defaults, flattened
 
 _WORD = re.compile(r"([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
 _BOOLS = {"true": True, "false": False}
@@ -49,7 +49,8 @@ def read(words: Sequence[str]) -> Request:
     settings, simulation = _experiment(Path(files[0])) if files else ({}, {})
     given = _settings(word for word in words if word not in files)
     if given.get("resume"):
-        settings = _began(given) | settings
+        began, sites = _began(given)
+        settings, simulation = began | settings, sites | simulation
     place = given.get("data")
     if isinstance(place, str) and _is_plain_path(place):
         given["data"] = _filled(settings.get("data", defaults()["data"]), place)
@@ -58,15 +59,21 @@ def read(words: Sequence[str]) -> Request:
     return Request(_absolute(merged), simulation)
 
 
-def _began(given: Mapping[str, Value]) -> dict[str, Value]:
-    """Return the settings that the run to be resumed began with; its paths are not kept there."""
+def _began(given: Mapping[str, Value]) -> tuple[dict[str, Value], dict[str, int]]:
+    """Return the settings and the simulation's size that the run to be resumed began with.
+
+    Paths are not among them: a run folder keeps none.
+    """
     folder = Path(str(given.get("run-dir") or RUNS)).expanduser() / str(given["resume"])
     try:
         kept = json.loads((folder / "settings.json").read_text(encoding="utf-8"))
     except OSError as error:
         name = given["resume"]
         raise SettingsError(f"there is no run {name!r} to resume", local=str(folder)) from error
-    return {key: kept[key] for key in kept.keys() & defaults().keys() if key not in _OF_A_LAUNCH}
+    known = (kept.keys() & defaults().keys()) - _OF_A_LAUNCH
+    joined = folder / SITES
+    asked = json.loads(joined.read_text(encoding="utf-8"))["asked"] if joined.is_file() else 0
+    return {key: kept[key] for key in known}, {"sites": asked} if asked else {}
 
 
 def _check_whole(settings: Mapping[str, Value]) -> None:

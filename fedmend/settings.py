@@ -25,6 +25,9 @@ from fedmend.errors import SettingsError
 Value = int | float | str | bool
 """What a Flower run config can hold."""
 
+SITES = Path("checkpoints/sites.json")
+"""Where a run folder keeps how many sites were asked, and the images of those that joined."""
+
 HIDDEN = "…"
 """What stands for a path in settings that leave this machine."""
 

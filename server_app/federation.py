@@ -62,7 +62,7 @@ def _check_joined(sites: Sites, run: RunFolder) -> None:
         RunError: a simulation is resumed with other sites.
     """
     images = {name: int(said.sums["train"][0]) for name, said in sites.introductions.items()}
-    changes = run.joined(images)
+    changes = run.joined(len(images) + len(sites.refused), images)
     if changes and simulated():
         raise RunError(
             f"run {run.name} began with other sites ({'; '.join(changes)}): resume it with as "

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fedmend.errors import RunError
 from fedmend.files import write_atomically
-from fedmend.settings import RUNS, Settings
+from fedmend.settings import RUNS, SITES, Settings
 from server_app.checkpoint import Checkpoint
 
 _PUBLIC = 0o644  # of what a run leaves for others to read
@@ -80,17 +80,19 @@ class RunFolder:
         """The run's name."""
         return self.path.name
 
-    def joined(self, images: Mapping[str, int]) -> list[str]:
+    def joined(self, asked: int, images: Mapping[str, int]) -> list[str]:
         """Note which sites take part; of a resumed run, return what is not as it began.
 
         Args:
-            images: number of training images by site.
+            asked: number of sites that were asked to take part.
+            images: number of training images by site that does.
         """
-        kept = self.path / "checkpoints" / "sites.json"
+        kept = self.path / SITES
         if not kept.is_file():
-            write_atomically(kept, json.dumps(images, indent=1), _PUBLIC)
+            text = json.dumps({"asked": asked, "images": dict(images)}, indent=1)
+            write_atomically(kept, text, _PUBLIC)
             return []
-        began = json.loads(kept.read_text(encoding="utf-8"))
+        began = json.loads(kept.read_text(encoding="utf-8"))["images"]
         return [
             f"{name} had {began.get(name, 0)} training images, has {images.get(name, 0)}"
             for name in sorted(began.keys() | images.keys())

@@ -166,7 +166,8 @@ def test_a_path_that_no_spec_can_carry_is_refused(here: Path) -> None:
 
 def _begun(here: Path, **settings: object) -> None:
     folder = here / "runs" / "first"
-    folder.mkdir(parents=True)
+    (folder / "checkpoints").mkdir(parents=True)
+    (folder / "checkpoints" / "sites.json").write_text('{"asked": 10, "images": {"site-0": 3}}')
     own = {"seed": 7, "run-name": "first", "data": "folder(path=…, labels=l.csv)"} | settings
     (folder / "settings.json").write_text(json.dumps(own))
 
@@ -174,7 +175,9 @@ def _begun(here: Path, **settings: object) -> None:
 def test_a_resumed_run_has_the_settings_it_began_with(here: Path) -> None:
     _begun(here)
     words = ["resume=first", "run-dir=runs", "data=/srv/x", "deadline=9"]
-    assert arguments.read(words).settings == {
+    request = arguments.read(words)
+    assert request.simulation == {"sites": 10}
+    assert request.settings == {
         "seed": 7,
         "data": "folder(path=/srv/x, labels=l.csv)",
         "deadline": 9.0,
