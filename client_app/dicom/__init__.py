@@ -1,0 +1,1 @@
+"""DICOM files: from bytes that nobody vouches for to pixels that can be trusted."""

@@ -1,0 +1,118 @@
+"""What a header claims about its pixels (PS3.3 C.7.6.3), checked before any are touched."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from pydicom import Dataset
+from pydicom.uid import UID
+
+from client_app.dicom.files import PIXELS
+from client_app.dicom.limits import check_size
+from client_app.dicom.untrusted import INCONSISTENT, NO_PIXELS, NOT_IMAGE, Untrusted
+from client_app.dicom.values import numbers, text
+
+_DEPTHS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
+_GREY = ("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR")
+_COLOUR = ("RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT")
+
+
+class Layout(NamedTuple):
+    """The Image Pixel module of one file."""
+
+    rows: int
+    columns: int
+    frames: int
+    samples: int
+    """1 (grey or palette) or 3."""
+    photometric: str
+    allocated: int
+    """Bits of a sample as stored: 1, 8, 16, 32 (or 64 for double float)."""
+    stored: int
+    """Bits of a sample that mean something."""
+    signed: bool
+    keyword: str
+    """The element that holds the pixels."""
+    syntax: UID
+
+    @property
+    def floating(self) -> bool:
+        """Say whether the pixels are floating point numbers."""
+        return self.keyword != "PixelData"
+
+    @property
+    def native_bytes(self) -> int:
+        """Return how long uncompressed pixel data must be, without padding to an even length."""
+        bits = self.rows * self.columns * self.samples * self.allocated * self.frames
+        if self.photometric == "YBR_FULL_422":
+            bits = bits // 3 * 2  # two pixels share a pair of chroma samples
+        return math.ceil(bits / 8)
+
+
+def layout(dataset: Dataset) -> Layout:
+    """Read and check what a header says.
+
+    Raises:
+        Untrusted: an element is missing, broken, contradicts another, or is over the limits.
+    """
+    keyword = next((name for name in PIXELS if name in dataset), "")
+    if not keyword:
+        raise Untrusted(NO_PIXELS if "Rows" in dataset else NOT_IMAGE)
+    floating = keyword != "PixelData"
+    read = Layout(
+        rows=_whole(dataset, "Rows"),
+        columns=_whole(dataset, "Columns"),
+        frames=_frames(dataset),
+        samples=_whole(dataset, "SamplesPerPixel"),
+        photometric=text(dataset, "PhotometricInterpretation"),
+        allocated=_whole(dataset, "BitsAllocated"),
+        stored=_DEPTHS[keyword] if floating else _whole(dataset, "BitsStored"),
+        signed=floating or _whole(dataset, "PixelRepresentation", least=0) == 1,
+        keyword=keyword,
+        syntax=UID(text(dataset.file_meta, "TransferSyntaxUID")),
+    )
+    _check_bits(read, dataset)
+    _check_colour(read, dataset)
+    check_size(read.rows, read.columns, read.frames)
+    return read
+
+
+def _whole(dataset: Dataset, keyword: str, *, least: int = 1, most: int = 65535) -> int:
+    found = numbers(dataset, keyword)
+    if len(found) != 1 or found[0] != int(found[0]) or not least <= found[0] <= most:
+        raise Untrusted(INCONSISTENT, local=f"{keyword} is missing or not {least} to {most}")
+    return int(found[0])
+
+
+def _frames(dataset: Dataset) -> int:
+    """Return NumberOfFrames; absent, empty or 0 (some modalities write it) means one."""
+    if not text(dataset, "NumberOfFrames"):
+        return 1
+    return max(1, _whole(dataset, "NumberOfFrames", least=0, most=2**31 - 1))
+
+
+def _check_bits(read: Layout, dataset: Dataset) -> None:
+    depths = (_DEPTHS[read.keyword],) if read.floating else (1, 8, 16, 32)
+    if read.allocated not in depths or read.stored > read.allocated:
+        reason = f"BitsStored {read.stored} of BitsAllocated {read.allocated}"
+        raise Untrusted(INCONSISTENT, local=reason)
+    if not read.floating:
+        _whole(dataset, "PixelRepresentation", least=0, most=1)
+        high = numbers(dataset, "HighBit")
+        if high and high != (read.stored - 1,):
+            # Retired since 1998; which bits are the picture's would be a guess.
+            raise Untrusted(INCONSISTENT, local=f"HighBit {high[0]}, BitsStored {read.stored}")
+
+
+def _check_colour(read: Layout, dataset: Dataset) -> None:
+    if read.photometric not in (_GREY if read.samples == 1 else _COLOUR) or read.samples not in (
+        1,
+        3,
+    ):
+        said = f"{read.samples} samples of {read.photometric!r}"
+        raise Untrusted(INCONSISTENT, local=said)
+    if read.samples == 3:
+        _whole(dataset, "PlanarConfiguration", least=0, most=1)
+    if read.samples == 3 and (read.floating or read.signed):
+        raise Untrusted(INCONSISTENT, local="colour samples are signed or floating point")

@@ -1,0 +1,41 @@
+"""Silence: what pydicom and the codecs say about a file quotes its header."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+for _name in ("pydicom", "pylibjpeg", "openjpeg", "rle"):
+    # A logger without a handler of its own prints to stderr and to whatever the host set up.
+    logging.getLogger(_name).addHandler(logging.NullHandler())
+    logging.getLogger(_name).propagate = False
+
+_lock = threading.Lock()
+_inside = 0
+_held = warnings.catch_warnings()
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Ignore warnings while any thread is inside.
+
+    ``warnings.catch_warnings`` swaps a list that all threads share, so the first thread in
+    swaps it and the last one out puts it back.
+    """
+    global _inside, _held
+    with _lock:
+        if _inside == 0:
+            _held = warnings.catch_warnings()
+            _held.__enter__()
+            warnings.simplefilter("ignore")
+        _inside += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _inside -= 1
+            if _inside == 0:
+                _held.__exit__(None, None, None)

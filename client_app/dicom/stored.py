@@ -1,0 +1,95 @@
+"""Stored values of one frame, exactly as the file has them, or a reason why not.
+
+The header's claims are checked before anything is decoded, and what was decoded is checked
+against them afterwards: nothing is padded, cropped or guessed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import numpy as np
+import numpy.typing as npt
+from pydicom import Dataset
+from pydicom.pixels.utils import pixel_array
+
+from client_app.dicom.codestream import check_frame
+from client_app.dicom.layout import Layout, layout
+from client_app.dicom.quiet import quiet
+from client_app.dicom.untrusted import INCONSISTENT, SHORT, TOO_LARGE, UNDECODABLE, Untrusted
+
+Stored = npt.NDArray[Any]
+
+
+def frames(dataset: Dataset) -> int:
+    """Return how many frames the header claims, at least 1.
+
+    Raises:
+        Untrusted: the header is broken or over the limits.
+    """
+    return layout(dataset).frames
+
+
+def stored(dataset: Dataset, frame: int = 0) -> Stored:
+    """Return the stored values of one frame, before any LUT.
+
+    Args:
+        dataset: as :func:`client_app.dicom.files.read` gives it.
+        frame: counted from 0.
+
+    Returns:
+        (H, W), or (H, W, 3) as RGB; integers of BitsAllocated (8 to 32) with the bits beyond
+        BitsStored removed and the sign extended, in the file's byte order; 0 and 1 where one bit
+        is allocated; or floats. A palette's indices stay indices. They are what pydicom's
+        ``pixel_array`` gives for that frame.
+
+    Raises:
+        Untrusted: the pixels are too short, too many, contradictory or undecodable.
+        IndexError: there is no such frame.
+    """
+    claimed = layout(dataset)
+    if not 0 <= frame < claimed.frames:
+        raise IndexError(f"frame {frame} of {claimed.frames}")
+    with quiet():
+        try:
+            if claimed.syntax.is_encapsulated:
+                check_frame(dataset, claimed, frame)
+                pixels = pixel_array(dataset, index=frame)
+            else:
+                pixels = _native(dataset, claimed, frame)
+        except Untrusted:
+            raise
+        except MemoryError:
+            raise Untrusted(TOO_LARGE, local="no memory to decode it") from None
+        except Exception as error:  # noqa: BLE001 (codecs raise nearly anything over garbage)
+            raise Untrusted(UNDECODABLE, local=f"{type(error).__name__}: {error}") from None
+    _check(pixels, claimed)
+    return pixels
+
+
+def _native(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
+    data = cast("bytes", dataset[claimed.keyword].value)
+    missing = claimed.native_bytes - len(data)
+    if missing > 0:
+        raise Untrusted(SHORT, local=f"{missing} of {claimed.native_bytes} bytes are missing")
+    if claimed.allocated > 1:
+        return pixel_array(dataset, index=frame)
+    # Frames of single bits follow one another without padding, and may begin within a byte.
+    count = claimed.rows * claimed.columns
+    first = frame * count
+    part = np.frombuffer(data, np.uint8)[first // 8 : (first + count + 7) // 8]
+    bits = np.unpackbits(part, bitorder="little")[first % 8 : first % 8 + count]
+    return bits.reshape(claimed.rows, claimed.columns)
+
+
+def _check(pixels: Stored, claimed: Layout) -> None:
+    """Refuse decoded pixels that are not what the header promised."""
+    shape = (claimed.rows, claimed.columns) + ((3,) if claimed.samples == 3 else ())
+    if pixels.shape != shape:
+        raise Untrusted(INCONSISTENT, local=f"decoded {pixels.shape}, header says {shape}")
+    if claimed.floating or claimed.stored == pixels.dtype.itemsize * 8:
+        return
+    low = -(2 ** (claimed.stored - 1)) if claimed.signed else 0
+    high = low + 2**claimed.stored - 1
+    if pixels.size and (pixels.min() < low or pixels.max() > high):
+        raise Untrusted(INCONSISTENT, local=f"decoded values beyond {claimed.stored} bits")
