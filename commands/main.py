@@ -5,6 +5,7 @@ What a subcommand needs is imported when it is called, so that ``--help`` answer
 
 from __future__ import annotations
 
+import enum
 from pathlib import Path
 from typing import Annotated
 
@@ -127,6 +128,41 @@ def purge(
     from commands.purge import purge as work
 
     work(cache_dir, asked=not yes)
+
+
+class Layout(enum.StrEnum):
+    """How ``synth`` lays out its files."""
+
+    DICOM = "dicom"
+    RSNA = "rsna"
+
+
+@app.command()
+@plain_spoken
+def synth(
+    folder: Annotated[
+        Path, typer.Argument(help="To be made, or empty as yet.", show_default=False)
+    ],
+    sites: Annotated[int, typer.Option(help="Hospitals.")] = 3,
+    images: Annotated[int, typer.Option(help="Images per site.")] = 60,
+    size: Annotated[int, typer.Option(help="Pixels a side.")] = 128,
+    seed: Annotated[int, typer.Option(help="The same seed writes the same bytes.")] = 0,
+    noise: Annotated[
+        str, typer.Option(help="Corrupt a share of the images, such as 'gaussian(std=0.2)'.")
+    ] = "none()",
+    noise_share: Annotated[float, typer.Option(help="The share, from 0 to 1.")] = 0.5,
+    layout: Annotated[
+        Layout,
+        typer.Option(help="A folder per site, or one tree as RSNA published its mammograms."),
+    ] = Layout.DICOM,
+    broken: Annotated[int, typer.Option(help="Unusable files per site, of every usual kind.")] = 0,
+) -> None:
+    """Write hospitals' worth of synthetic DICOM files, for trials and CI."""
+    from client_app.synth.order import Order
+    from commands.synth import synth as work
+
+    order = Order(sites, images, size, seed, noise, noise_share, broken)
+    work(folder, order, layout.value)
 
 
 def main() -> None:

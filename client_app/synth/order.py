@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from fedmend import spec
+from fedmend.checks import named
 from fedmend.errors import SettingsError
 from imputation.noise import mixture
 
@@ -46,4 +48,11 @@ class Order:
         for name, (value, low, high) in limits.items():
             if not low <= value <= high:
                 raise SettingsError(f"{name} must be from {low} to {high}; got {value}")
-        mixture.from_spec(self.noise)
+        with named("noise"):
+            mixture.from_spec(self.noise)
+
+    @property
+    def corrupts(self) -> bool:
+        """Whether the noise is any at all."""
+        terms = (term for chain in spec.parse(self.noise) for term in chain)
+        return self.noise_share > 0 and any(term.name != "none" for term in terms)
