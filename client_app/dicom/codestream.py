@@ -36,8 +36,8 @@ _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a segment."""
 
 
-def check_frame(dataset: Dataset, claimed: Layout, index: int) -> None:
-    """Compare a compressed frame with the header, by its first bytes alone.
+def checked_frame(dataset: Dataset, claimed: Layout, index: int) -> bytes:
+    """Return a compressed frame, once its own header agrees with the file's.
 
     Raises:
         Untrusted: there is no such frame, it is cut off, or it claims another size.
@@ -52,7 +52,7 @@ def check_frame(dataset: Dataset, claimed: Layout, index: int) -> None:
         raise Untrusted(SHORT, local=f"frame {index} is empty")
     if claimed.syntax == RLELossless:
         _check_rle(frame, claimed)
-        return
+        return frame
     said = claim(frame)
     if (said.rows, said.columns, said.samples) != (claimed.rows, claimed.columns, claimed.samples):
         raise Untrusted(INCONSISTENT, local=f"frame {index} is {said}, the header says otherwise")
@@ -60,6 +60,7 @@ def check_frame(dataset: Dataset, claimed: Layout, index: int) -> None:
         raise Untrusted(INCONSISTENT, local=f"{said.bits} bits do not fit {claimed.allocated}")
     if _END not in frame[-_TAIL:]:
         raise Untrusted(TRUNCATED, local=f"frame {index} has no end marker")
+    return frame
 
 
 _TAIL = 64

@@ -94,17 +94,18 @@ def _grey(
         return scale(dataset, frame, pixels, ~outside, claimed, window)
     # What becomes of each of at most 65,536 values, and then one look-up a pixel.
     kinds, at = _kinds(pixels)
-    present = np.zeros(kinds.size, bool)
-    present[at] = True
-    inside = present & ~padding(dataset, kinds, claimed)
-    return scale(dataset, frame, kinds, inside, claimed, window)[at]
+    inside = ~padding(dataset, kinds, claimed)
+    if "ModalityLUTSequence" in dataset or not inside.all():
+        present = np.zeros(kinds.size, bool)
+        present[at] = True
+        inside &= present
+    return np.take(scale(dataset, frame, kinds, inside, claimed, window), at)
 
 
 def _kinds(pixels: Stored) -> tuple[Stored, Stored]:
-    """Return all values that a type of up to 16 bits has, and where among them each pixel is."""
+    """Return the values from the smallest to the largest, and where among them each pixel is."""
     if pixels.dtype.itemsize > 2:
         kinds, at = np.unique(pixels, return_inverse=True)
         return kinds, at.reshape(pixels.shape)
-    unsigned = np.dtype(f"u{pixels.dtype.itemsize}")
-    kinds = np.arange(2 ** (8 * unsigned.itemsize), dtype=unsigned).view(pixels.dtype)
-    return kinds, pixels.view(unsigned)
+    low, high = int(pixels.min()), int(pixels.max())
+    return np.arange(low, high + 1), np.subtract(pixels, low, dtype=np.intp)

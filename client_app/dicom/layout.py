@@ -32,6 +32,8 @@ class Layout(NamedTuple):
     stored: int
     """Bits of a sample that mean something."""
     signed: bool
+    planar: int
+    """Of colour pixels: 0 sample by sample, 1 plane by plane."""
     keyword: str
     """The element that holds the pixels."""
     syntax: UID
@@ -60,20 +62,22 @@ def layout(dataset: Dataset) -> Layout:
     if not keyword:
         raise Untrusted(NO_PIXELS if "Rows" in dataset else NOT_IMAGE)
     floating = keyword != "PixelData"
+    samples = _whole(dataset, "SamplesPerPixel", most=3)
     read = Layout(
         rows=_whole(dataset, "Rows"),
         columns=_whole(dataset, "Columns"),
         frames=_frames(dataset),
-        samples=_whole(dataset, "SamplesPerPixel"),
+        samples=samples,
         photometric=text(dataset, "PhotometricInterpretation"),
         allocated=_whole(dataset, "BitsAllocated"),
         stored=_DEPTHS[keyword] if floating else _whole(dataset, "BitsStored"),
         signed=floating or _whole(dataset, "PixelRepresentation", least=0) == 1,
+        planar=_whole(dataset, "PlanarConfiguration", least=0, most=1) if samples == 3 else 0,
         keyword=keyword,
         syntax=UID(text(dataset.file_meta, "TransferSyntaxUID")),
     )
     _check_bits(read, dataset)
-    _check_colour(read, dataset)
+    _check_colour(read)
     check_size(read.rows, read.columns, read.frames)
     return read
 
@@ -105,14 +109,10 @@ def _check_bits(read: Layout, dataset: Dataset) -> None:
             raise Untrusted(INCONSISTENT, local=f"HighBit {high[0]}, BitsStored {read.stored}")
 
 
-def _check_colour(read: Layout, dataset: Dataset) -> None:
-    if read.photometric not in (_GREY if read.samples == 1 else _COLOUR) or read.samples not in (
-        1,
-        3,
-    ):
+def _check_colour(read: Layout) -> None:
+    allowed: dict[int, tuple[str, ...]] = {1: _GREY, 3: _COLOUR}
+    if read.photometric not in allowed.get(read.samples, ()):
         said = f"{read.samples} samples of {read.photometric!r}"
         raise Untrusted(INCONSISTENT, local=said)
-    if read.samples == 3:
-        _whole(dataset, "PlanarConfiguration", least=0, most=1)
     if read.samples == 3 and (read.floating or read.signed):
         raise Untrusted(INCONSISTENT, local="colour samples are signed or floating point")

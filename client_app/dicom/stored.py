@@ -13,7 +13,8 @@ import numpy.typing as npt
 from pydicom import Dataset
 from pydicom.pixels.utils import pixel_array
 
-from client_app.dicom.codestream import check_frame
+from client_app.dicom.codestream import checked_frame
+from client_app.dicom.isolated import decode
 from client_app.dicom.layout import Layout, layout
 from client_app.dicom.quiet import quiet
 from client_app.dicom.untrusted import INCONSISTENT, SHORT, TOO_LARGE, UNDECODABLE, Untrusted
@@ -53,8 +54,7 @@ def stored(dataset: Dataset, frame: int = 0) -> Stored:
     with quiet():
         try:
             if claimed.syntax.is_encapsulated:
-                check_frame(dataset, claimed, frame)
-                pixels = pixel_array(dataset, index=frame)
+                pixels = _encapsulated(dataset, claimed, frame)
             else:
                 pixels = _native(dataset, claimed, frame)
         except Untrusted:
@@ -65,6 +65,23 @@ def stored(dataset: Dataset, frame: int = 0) -> Stored:
             raise Untrusted(UNDECODABLE, local=f"{type(error).__name__}: {error}") from None
     _check(pixels, claimed)
     return pixels
+
+
+def _encapsulated(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
+    codestream = checked_frame(dataset, claimed, frame)
+    header = {
+        "TransferSyntaxUID": str(claimed.syntax),
+        "Rows": claimed.rows,
+        "Columns": claimed.columns,
+        "SamplesPerPixel": claimed.samples,
+        "PhotometricInterpretation": claimed.photometric,
+        "BitsAllocated": claimed.allocated,
+        "BitsStored": claimed.stored,
+        "HighBit": claimed.stored - 1,
+        "PixelRepresentation": int(claimed.signed),
+        "PlanarConfiguration": claimed.planar,
+    }
+    return decode(header, codestream)
 
 
 def _native(dataset: Dataset, claimed: Layout, frame: int) -> Stored:

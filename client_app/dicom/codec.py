@@ -1,0 +1,83 @@
+"""The process that decodes compressed frames: a codec may abort, hang or print, and it does.
+
+GDCM ends the process over some broken JPEG-LS frames (an uncaught C++ exception), and the C
+libraries write what they find to stderr. So they run here, out of the way of the site's process,
+which :mod:`client_app.dicom.isolated` starts and talks to. This file runs as a script and imports
+nothing of fedmend: the site's code need not be on the path of a fresh interpreter.
+
+A request is two lengths (8 bytes each, little endian), a JSON header and a frame; the answer is
+two lengths, a JSON header and the pixels.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import resource
+import struct
+import sys
+import warnings
+from collections.abc import Mapping
+from typing import Any, BinaryIO
+
+LENGTHS = struct.Struct("<QQ")
+MAX_MEMORY = 2**30
+"""Bytes that decoding one frame may allocate: the largest frame allowed takes 0.7 of it."""
+
+
+def main() -> None:
+    """Answer requests until the site's process closes its end."""
+    # Codecs print to the process's own stdout and stderr, under Python's feet.
+    answers = os.fdopen(os.dup(1), "wb")
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.dup2(null, 2)
+    resource.setrlimit(resource.RLIMIT_DATA, (MAX_MEMORY, MAX_MEMORY))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    warnings.simplefilter("ignore")
+    logging.disable(logging.CRITICAL)
+    requests = sys.stdin.buffer
+    while lengths := requests.read(LENGTHS.size):
+        head, size = LENGTHS.unpack(lengths)
+        _answer(json.loads(requests.read(head)), requests.read(size), answers)
+
+
+def _answer(header: Mapping[str, Any], frame: bytes, answers: BinaryIO) -> None:
+    pixels = b""
+    try:
+        decoded = decode(header, frame)
+        said = {"shape": decoded.shape, "dtype": decoded.dtype.str}
+        pixels = decoded.tobytes()
+    except BaseException as error:  # noqa: BLE001 (a panic of a Rust codec is no Exception)
+        said = {"error": f"{type(error).__name__}: {error}"[:400]}
+    text = json.dumps(said).encode()
+    answers.write(LENGTHS.pack(len(text), len(pixels)) + text + pixels)
+    answers.flush()
+
+
+def decode(header: Mapping[str, Any], frame: bytes) -> Any:
+    """Decode one frame as pydicom does: GDCM for JPEG, JPEG-LS and JPEG 2000, OpenJPEG for HTJ2K.
+
+    Args:
+        header: elements of the Image Pixel module by keyword, and the transfer syntax.
+        frame: the codestream.
+
+    Returns:
+        (H, W) or (H, W, 3), as pydicom's ``pixel_array`` gives it.
+    """
+    from pydicom import Dataset
+    from pydicom.dataset import FileMetaDataset
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels.utils import pixel_array
+
+    dataset = Dataset()
+    dataset.file_meta = FileMetaDataset()
+    for keyword, value in header.items():
+        setattr(dataset.file_meta if keyword == "TransferSyntaxUID" else dataset, keyword, value)
+    dataset.PixelData = encapsulate([frame])
+    return pixel_array(dataset, index=0)
+
+
+if __name__ == "__main__":
+    main()
