@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from html import escape
 
@@ -48,12 +49,13 @@ def drawn(title: str, rows: Mapping[str, Mapping[str, Interval]]) -> str:
 
 def _cell(left: float, top: float, value: Interval) -> str:
     fill, ink = colour(value.mean)
+    width = f"± {value.half:.3f}" if math.isfinite(value.half) else "one seed"
     sure = abs(value.mean) > value.half
     return (
         f'<rect x="{left}" y="{top}" width="{WIDTH - 2}" height="{HEIGHT - 2}" fill="{fill}" '
         'stroke="#ddd"/>'
         + _text(left + WIDTH / 2, top + 19, f"{value.mean:+.3f}", ink=ink, bold=sure)
-        + _text(left + WIDTH / 2, top + 34, f"± {value.half:.3f}", ink=ink, size=11)
+        + _text(left + WIDTH / 2, top + 34, width, ink=ink, size=11)
     )
 
 

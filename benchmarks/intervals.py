@@ -14,7 +14,8 @@ class Interval(NamedTuple):
     half: float
 
     def __str__(self) -> str:
-        return f"{self.mean:+.3f} ± {self.half:.3f}"
+        width = f"± {self.half:.3f}" if math.isfinite(self.half) else "(one seed)"
+        return f"{self.mean:+.3f} {width}"
 
 
 def interval(values: Sequence[float]) -> Interval:

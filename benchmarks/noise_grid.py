@@ -67,8 +67,9 @@ def page(cells: Mapping[Cell, list[Summary]], command: str, picture: str) -> str
         f"![Paired differences in AUROC, imputed minus the other arm]({picture})\n",
     ]
     for (noise, share), summaries in cells.items():
+        seeds = ", ".join(str(summary["seed"]) for summary in summaries)
         parts += [
-            f"## {noise}, {share:.0%} of the images noisy, {len(summaries)} seeds\n",
+            f"## {noise}, {share:.0%} of the images noisy, seeds {seeds}\n",
             f"`{NOISES[noise]}`\n",
             tables.means(summaries) + "\n",
             "Paired differences in AUROC, imputed minus the other arm "
