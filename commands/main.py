@@ -161,7 +161,15 @@ def synth(
     from client_app.synth.order import Order
     from commands.synth import synth as work
 
-    order = Order(sites, images, size, seed, noise, noise_share, broken)
+    order = Order(
+        sites=sites,
+        images=images,
+        size=size,
+        seed=seed,
+        noise=noise,
+        noise_share=noise_share,
+        broken=broken,
+    )
     work(folder, order, layout.value)
 
 

@@ -9,6 +9,9 @@ from fedmend.checks import named
 from fedmend.errors import SettingsError
 from imputation.noise import mixture
 
+_SMALLEST = 36
+"""Cut by an eighth it has 32 rows: the fewest that a JPEG 2000 file of six resolutions can hold."""
+
 
 @dataclass(frozen=True)
 class Order:
@@ -17,7 +20,7 @@ class Order:
     Args:
         sites: number of sites.
         images: per site.
-        size: pixels a side; one image in four is less high.
+        size: pixels a side, 36 or more; one image in four is less high.
         seed: of everything drawn.
         noise: spec of what is done to a share of the images before they are stored.
         noise_share: the share of each site's images, in [0, 1].
@@ -40,7 +43,7 @@ class Order:
         limits = {
             "sites": (self.sites, 1, 10_000),
             "images": (self.images, 1, 1_000_000),
-            "size": (self.size, 16, 4096),
+            "size": (self.size, _SMALLEST, 4096),
             "seed": (self.seed, 0, 2**31 - 1),
             "noise-share": (self.noise_share, 0, 1),
             "broken": (self.broken, 0, 1_000_000),
