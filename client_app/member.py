@@ -89,7 +89,11 @@ class Member:
         if run and (joining or not noted.is_file()):
             noted.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_atomically(noted, fingerprint)
-        return LocalSite(self.name, reader, self.share, settings, cache, classes, fingerprint)
+        # In a simulation the sites share one source: the first speaks for what it rejected.
+        listed = noted.parent if run and self.share.number == 0 else None
+        return LocalSite(
+            self.name, reader, self.share, settings, cache, classes, fingerprint, listed
+        )
 
     def store(self, task: Task) -> SiteStore:
         """Return the site's own state in one arm of one run."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from client_app.cache import Cache
+from client_app.dicom import quarantine as quarantined
 from client_app.source import Source, open_source
 from client_app.split import split_records
 from fedmend import plugins, randomness
@@ -51,6 +53,8 @@ class LocalSite:
         classes: the run's class names, in the order that labels are numbered.
         fingerprint: the reader's, when the run began: listing all files again would cost more
             than some messages' work.
+        quarantine: private folder for the list of the files that cannot be used; None: it is
+            not written.
     """
 
     def __init__(
@@ -62,8 +66,10 @@ class LocalSite:
         cache: Cache,
         classes: Sequence[str],
         fingerprint: str,
+        quarantine: Path | None = None,
     ) -> None:
         self._name = name
+        self._quarantine = quarantine
         self.reader = reader
         self.share = share
         self.settings = settings
@@ -90,6 +96,8 @@ class LocalSite:
                 channels=channels,
                 fingerprint=self._fingerprint,
             )
+            if self._quarantine is not None:
+                quarantined.write(self._quarantine, self._source.rejected)
         return self._source
 
     def rows(self) -> tuple[list[Record], npt.NDArray[np.int64]]:

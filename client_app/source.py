@@ -141,7 +141,8 @@ class _Decoding:
             _check(image)
             return quantised(fit(image, self.size, self.channels))
         except DataError as error:
-            return Rejected(error.local or record.uid, str(error))
+            detail = str(getattr(error.__cause__, "local", ""))
+            return Rejected(error.local or record.uid, str(error), detail)
         except UserError:
             raise
         except OSError as error:  # of the disk, not of the image: another try may succeed

@@ -38,6 +38,8 @@ class Rejected(NamedTuple):
     """Its name within the site's data; stays at the site."""
     reason: str
     """Why, in words without names or paths: counts per reason may leave the site."""
+    detail: str = ""
+    """What exactly; stays at the site."""
 
 
 class Index(NamedTuple):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
+from typing import BinaryIO
 
 from fedmend.errors import DataError, RunError
 
@@ -82,25 +84,47 @@ class Tree:
             DataError: there is no such file, it may not be read, or it lies outside the folder.
             RunError: the disk fails; another try may succeed.
         """
+        with _explained(name):
+            return self._file(name).read_bytes()
+
+    @contextlib.contextmanager
+    def opened(self, name: str) -> Iterator[BinaryIO]:
+        """Open an image file, for a ``with`` that reads it piece by piece.
+
+        Raises:
+            DataError: there is no such file, it may not be read, or it lies outside the folder.
+            RunError: the disk fails, also within the ``with``; another try may succeed.
+        """
+        with _explained(name), self._file(name).open("rb") as file:
+            yield file
+
+    def _file(self, name: str) -> Path:
+        """Return where a file really is, once it is known to be one of the folder's."""
         if "\0" in name:
             raise DataError("there is no such file")
-        try:
-            real = Path(os.path.realpath(self.root / name))
-            if not real.is_relative_to(self._real):
-                raise DataError("the file lies outside the images' folder")
-            status = real.stat()
-            if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
-                raise DataError("there is no such file")
-            if status.st_size > _LARGEST:
-                raise DataError("the file is larger than 2 GiB")
-            return real.read_bytes()
-        except OSError as error:
-            if error.errno in _FORBIDDEN:
-                raise DataError("the file may not be read") from error
-            if error.errno in _NO_FILE:
-                raise DataError("there is no such file") from error
-            reason = os.strerror(error.errno or errno.EIO).lower()
-            raise RunError(f"the images cannot be read: {reason}", local=name) from error
+        real = Path(os.path.realpath(self.root / name))
+        if not real.is_relative_to(self._real):
+            raise DataError("the file lies outside the images' folder")
+        status = real.stat()
+        if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
+            raise DataError("there is no such file")
+        if status.st_size > _LARGEST:
+            raise DataError("the file is larger than 2 GiB")
+        return real
+
+
+@contextlib.contextmanager
+def _explained(name: str) -> Iterator[None]:
+    """Tell a file that cannot be used from a disk that fails."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno in _FORBIDDEN:
+            raise DataError("the file may not be read") from error
+        if error.errno in _NO_FILE:
+            raise DataError("there is no such file") from error
+        reason = os.strerror(error.errno or errno.EIO).lower()
+        raise RunError(f"the images cannot be read: {reason}", local=name) from error
 
 
 def _refused(what: str, error: OSError | ValueError) -> DataError:

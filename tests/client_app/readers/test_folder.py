@@ -17,7 +17,7 @@ from PIL import Image
 from client_app.readers.folder import folder
 from fedmend.errors import DataError, RunError, SpecError
 from fedmend.plugins import READERS
-from fedmend.records import Index, Reader, Record
+from fedmend.records import Index, Reader, Record, Rejected
 
 
 def draw(path: Path, value: int, size: tuple[int, int] = (4, 3)) -> None:
@@ -174,7 +174,7 @@ def test_the_same_bytes_are_kept_once(tmp_path: Path) -> None:
     index = labelled(tmp_path, "image,label\nb.png,x\na.png,x\na.png,x\n").index()
     assert list(by_source(index)) == ["b.png"]
     reason = "the same image is listed more than once"
-    assert [tuple(each) for each in index.rejected] == [("a.png", reason), ("a.png", reason)]
+    assert list(index.rejected) == [Rejected("a.png", reason), Rejected("a.png", reason)]
 
 
 @pytest.mark.parametrize("column", ["label", "patient", "split", "noisy"])

@@ -22,7 +22,7 @@ from client_app.readers.medmnist import medmnist
 from client_app.source import open_source
 from fedmend.errors import DataError, RunError, SpecError
 from fedmend.plugins import READERS
-from fedmend.records import Reader
+from fedmend.records import Reader, Rejected
 
 COUNT = {"train": 6, "val": 2, "test": 3}
 
@@ -115,9 +115,8 @@ def test_an_image_that_occurs_twice_is_kept_once(tmp_path: Path) -> None:
     made["train_images"][3] = made["train_images"][0]  # both of label 0
     index = read(tmp_path, made).index()
     assert len(index.records) == 10
-    assert [tuple(each) for each in index.rejected] == [
-        ("train image 3", "the same image occurs more than once")
-    ]
+    reason = "the same image occurs more than once"
+    assert list(index.rejected) == [Rejected("train image 3", reason)]
 
 
 @pytest.mark.parametrize(("split", "row"), [("train", 1), ("test", 0)])

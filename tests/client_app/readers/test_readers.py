@@ -17,6 +17,7 @@ from PIL import Image
 from fedmend.errors import SpecError
 from fedmend.plugins import READERS
 from fedmend.records import SPLITS, Reader
+from tests import dicom_files
 
 
 @pytest.fixture(params=READERS.names())
@@ -41,7 +42,24 @@ def _medmnist(place: Path) -> Path:
     return place / "data.npz"
 
 
-SOURCES: Mapping[str, Callable[[Path], Path]] = {"folder": _folder, "medmnist": _medmnist}
+def _dicom(place: Path) -> Path:
+    for number in range(4):
+        dicom_files.write(place / f"{number}", number)
+    dicom_files.write(place / "frames", 4, shape=(3, 8, 6))
+    return place
+
+
+def _rsna(place: Path) -> Path:
+    for number in range(4):
+        dicom_files.write(place / "train_images" / "P" / f"{number}.dcm", number)
+    rows = "".join(f"P,{number},{number % 2}\n" for number in range(4))
+    (place / "train.csv").write_text(f"patient_id,image_id,cancer\n{rows}")
+    return place
+
+
+SOURCES: Mapping[str, Callable[[Path], Path]] = {
+    "dicom": _dicom, "folder": _folder, "medmnist": _medmnist, "rsna": _rsna,
+}  # fmt: skip
 """What a reader that reads files is given."""
 
 

@@ -1,0 +1,208 @@
+"""A site's DICOM files as images: indexed by their headers, decoded one at a time."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from torch import Tensor
+
+from client_app.dicom.copies import Entry, once
+from client_app.dicom.labels import NOTHING, Claim, Labelling, Labels
+from client_app.dicom.window import Window
+from client_app.readers.tree import Tree
+from fedmend.errors import DataError, RunError
+from fedmend.records import Index, Record, Rejected
+
+if TYPE_CHECKING:  # imported where a file is read: whoever only builds the reader does without
+    from pydicom import Dataset
+
+    from client_app.dicom.headers import Header
+
+_VERSION = 1
+_AT_ONCE = 256  # files that are handed to the threads together
+_FRAME_DIGITS = 8
+
+SEVERAL_FRAMES = "the file has several frames"
+
+Frames = Literal["each", "middle", "refuse"]
+"""What becomes of a file with several."""
+
+
+class Images:
+    """DICOM files below one folder; see :mod:`client_app.readers.dicom`.
+
+    ``facts`` hold what the header says of the acquisition, by the standard's keywords (numbers as
+    floats; ``PixelSpacingRow`` and ``PixelSpacingColumn``), over them the further columns of the
+    labels, and over these ``path`` and ``frame`` (from 0), where the image is.
+
+    A record's uid is the SHA-256 of the file; where it has several frames, the last 8 of its 64
+    digits are the frame's number instead, so that the frames of a file follow one another.
+
+    Args:
+        path: the folder.
+        source: of the labels.
+        frames: what becomes of files with several.
+        window: how stored values become grey.
+
+    Raises:
+        ValueError: no such window.
+    """
+
+    def __init__(self, path: Path, source: Labelling, *, frames: Frames, window: str) -> None:
+        self.tree = Tree(path)
+        self.source = source
+        self.frames = frames
+        self.window = Window.parse(window)
+        self.decoding = f"dicom {_VERSION} {window}"
+        self._last = threading.local()
+
+    def fingerprint(self) -> str:
+        """Return a hash of parameters, tables, and all files' names, sizes, times and modes.
+
+        Raises:
+            DataError: the folder or a table cannot be read.
+        """
+        digest = hashlib.sha256()
+        for name in self.source.tables(self.tree):
+            digest.update(self.tree.table(name))
+        parts: list[object] = [_VERSION, self.tree.root, repr(self.source), self.frames]
+        parts += [(name, *self.tree.status(name)) for name in self._names()]
+        digest.update(repr(parts).encode())
+        return digest.hexdigest()
+
+    def index(self) -> Index:
+        """Return the records, sorted by uid, and what was refused or left over.
+
+        Raises:
+            DataError: the folder or its labels cannot be used.
+            RunError: the disk fails.
+        """
+        labels = self.source.read(self.tree)
+        rejected = list(labels.rejected) if labels else []
+        entries = []
+        for path, header in self._headers():
+            try:
+                entries.append(_entry(path, header, labels))
+            except DataError as error:
+                rejected.append(Rejected(path, str(error), error.local))
+        if labels:
+            rejected.extend(labels.unmatched())
+        records = [
+            record for entry in once(entries, rejected) for record in self._records(entry, rejected)
+        ]
+        return Index(sorted(records, key=lambda record: record.uid), sorted(rejected))
+
+    def load(self, record: Record) -> Tensor:
+        """Return one image, (C, H, W) float32 in [0, 1], at its own size.
+
+        Raises:
+            DataError: its pixels cannot be trusted.
+            RunError: it is not what it was when it was indexed.
+        """
+        from client_app.dicom import display
+
+        path, frame = str(record.facts["path"]), int(record.facts["frame"])
+        try:
+            return display.image(self._dataset(path, record), frame, self.window)
+        except DataError as error:
+            raise DataError(str(error), local=path) from error
+
+    def _dataset(self, path: str, record: Record) -> Dataset:
+        """Return a file's data set; frames that follow one another read it once a thread."""
+        from client_app.dicom import files
+
+        last: tuple[str, Dataset] | None = getattr(self._last, "read", None)
+        if last is not None and last[0] == path:
+            return last[1]
+        try:
+            data = self.tree.read(path)
+        except DataError as error:
+            raise RunError("an image can no longer be read; start again", local=path) from error
+        digest = hashlib.sha256(data).hexdigest()
+        if digest != record.uid and digest[:-_FRAME_DIGITS] != record.uid[:-_FRAME_DIGITS]:
+            raise RunError("an image changed while it was in use; start again", local=path)
+        dataset = files.read(data)
+        if record.facts["NumberOfFrames"] != 1:
+            self._last.read = path, dataset
+        return dataset
+
+    def _names(self) -> list[str]:
+        tables = set(self.source.tables(self.tree))
+        names = (name for name in self.tree.names() if name not in tables)
+        return sorted(name for name in names if self.source.admits(name))
+
+    def _headers(self) -> Iterator[tuple[str, Header | DataError]]:
+        """Read all headers in order of the paths; threads read ahead, by a bounded number."""
+        waiting = iter(self._names())
+        with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
+            while batch := list(islice(waiting, _AT_ONCE)):
+                yield from zip(batch, pool.map(self._header, batch), strict=True)
+
+    def _header(self, path: str) -> Header | DataError:
+        from client_app.dicom import headers
+
+        try:
+            with self.tree.opened(path) as file:
+                return headers.read(file)
+        except DataError as error:
+            return error
+
+    def _records(self, entry: Entry, rejected: list[Rejected]) -> list[Record]:
+        """Return the records of a file: one a frame."""
+        count = entry.header.frames
+        if count > 1 and self.frames == "refuse":
+            rejected.append(Rejected(entry.path, SEVERAL_FRAMES, f"{count} frames"))
+            return []
+        chosen = [count // 2] if self.frames == "middle" else range(count)
+        return [_record(entry, frame) for frame in chosen]
+
+
+def _entry(path: str, header: Header | DataError, labels: Labels | None) -> Entry:
+    """Return a file and what is said of it.
+
+    Raises:
+        DataError: it cannot be used, or nothing is said of it.
+    """
+    if isinstance(header, DataError):
+        if labels:
+            labels.seen(path, None)
+        raise header
+    return Entry(path, header, labels.of(path, header) if labels else NOTHING)
+
+
+def _record(entry: Entry, frame: int) -> Record:
+    header, claim = entry.header, entry.claim
+    uid = header.digest
+    if header.frames > 1:
+        uid = f"{uid[:-_FRAME_DIGITS]}{frame:0{_FRAME_DIGITS}x}"
+    return Record(
+        uid=uid,
+        label=claim.label,
+        group=_group(header, claim),
+        split=claim.split,
+        noisy=claim.noisy,
+        facts={
+            **header.facts,
+            **claim.facts,
+            "NumberOfFrames": float(header.frames),
+            "path": entry.path,
+            "frame": float(frame),
+        },
+    )
+
+
+def _group(header: Header, claim: Claim) -> str:
+    """Return the hashed patient; without one, the study is the least that must not be divided."""
+    patient = claim.patient or header.patient
+    if patient:
+        return hashlib.sha256(patient.encode()).hexdigest()
+    if header.study:
+        return hashlib.sha256(f"study {header.study}".encode()).hexdigest()
+    return header.digest

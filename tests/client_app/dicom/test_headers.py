@@ -1,0 +1,155 @@
+from __future__ import annotations
+
+import hashlib
+import io
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydicom.dataset import Dataset
+from pydicom.sequence import Sequence
+from pydicom.uid import (
+    DeflatedExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+)
+
+from client_app.dicom import files, headers
+from client_app.dicom.headers import Header
+from client_app.dicom.untrusted import (
+    EMPTY,
+    INCONSISTENT,
+    NOT_DICOM,
+    NOT_IMAGE,
+    SHORT,
+    TOO_LARGE,
+    TRUNCATED,
+    Untrusted,
+)
+from tests.dicom_files import encoded, pixels, uid
+
+
+def read(data: bytes) -> Header:
+    return headers.read(io.BytesIO(data))
+
+
+def test_a_header_says_who_what_and_how() -> None:
+    data = encoded(
+        3, KVP="120.5", Exposure="7", PixelSpacing=["0.5", "0.25"], SliceThickness="",
+        Manufacturer=" Maker & Sons ", ConvolutionKernel="B30f", ViewPosition=None,
+    )  # fmt: skip
+    header = read(data)
+    assert header.digest == hashlib.sha256(data).hexdigest()
+    assert (header.patient, header.instance) == ("P3", uid("instance 3"))
+    assert (header.series, header.study) == (uid("series 3"), uid("study 3"))
+    assert header.frames == 1
+    assert header.facts == {
+        "Modality": "CT", "Manufacturer": "Maker & Sons", "ConvolutionKernel": "B30f",
+        "PhotometricInterpretation": "MONOCHROME2", "KVP": 120.5, "Exposure": 7.0, "Rows": 8.0,
+        "Columns": 6.0, "BitsStored": 12.0, "PixelSpacingRow": 0.5, "PixelSpacingColumn": 0.25,
+        "NumberOfFrames": 1.0, "TransferSyntaxUID": "1.2.840.10008.1.2.1",
+    }  # fmt: skip
+
+
+def test_enhanced_files_keep_their_spacing_in_functional_groups() -> None:
+    measures, group = Dataset(), Dataset()
+    measures.PixelSpacing, measures.SliceThickness = [2, 3], 4
+    group.PixelMeasuresSequence = Sequence([measures])
+    data = encoded(1, shape=(2, 8, 6), SharedFunctionalGroupsSequence=Sequence([group]))
+    facts = read(data).facts
+    spacing = facts["PixelSpacingRow"], facts["PixelSpacingColumn"], facts["SliceThickness"]
+    assert spacing == (2.0, 3.0, 4.0)
+
+
+def test_a_broken_fact_is_absent() -> None:
+    data = encoded(1, KVP="120").replace(b"120 ", b"12x ")
+    assert "KVP" not in read(data).facts
+
+
+def test_the_same_pixels_have_the_same_hash_in_another_container() -> None:
+    plain = read(encoded(1))
+    assert plain.pixels == read(encoded(1, syntax=ImplicitVRLittleEndian)).pixels
+    assert plain.pixels == read(encoded(1, syntax=DeflatedExplicitVRLittleEndian)).pixels
+    assert plain.pixels == read(encoded(1, PatientID="other", SOPInstanceUID="1.2.3")).pixels
+    assert plain.pixels == read(encoded(1) + b"\0" * 50).pixels
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"PhotometricInterpretation": "MONOCHROME1"}, {"shape": (6, 8)}, {"BitsStored": 16,
+     "HighBit": 15}, {"PixelRepresentation": 1}],
+)  # fmt: skip
+def test_the_same_bytes_read_otherwise_are_other_pixels(change: dict[str, Any]) -> None:
+    data = pixels(1).tobytes()
+    assert read(encoded(1, **change, PixelData=data)).pixels != read(encoded(1)).pixels
+
+
+def test_a_header_longer_than_what_is_parsed_at_first_is_read_too() -> None:
+    long = read(encoded(1, TextValue="x" * 2 * headers._PREFIX))
+    short = read(encoded(1))
+    assert (long.pixels, long.facts, long.instance) == (short.pixels, short.facts, short.instance)
+
+
+def test_pixels_beyond_what_is_parsed_are_hashed() -> None:
+    large = np.zeros((700, 700), np.uint16)
+    one = read(encoded(1, shape=(700, 700), PixelData=large.tobytes()))
+    large[-1, -1] = 1
+    other = read(encoded(1, shape=(700, 700), PixelData=large.tobytes()))
+    assert one.pixels != other.pixels
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"", EMPTY),
+        (b"\x89PNG\r\n\x1a\n" + b"x" * 300, NOT_DICOM),
+        (encoded(1)[:-10], TRUNCATED),
+        (encoded(1, Rows=80), SHORT),
+        (encoded(1, PixelData=None), "no pixel data"),
+        (encoded(1, PixelData=None, Rows=None), NOT_IMAGE),
+        (encoded(1, BitsStored=None), INCONSISTENT),
+        (encoded(1, Rows=60000, Columns=60000), TOO_LARGE),
+        (encoded(1, shape=(1, 8, 6), NumberOfFrames=70000), TOO_LARGE),
+        (encoded(1)[:132], EMPTY),
+    ],
+)
+def test_what_cannot_be_trusted_is_refused_with_a_reason(data: bytes, reason: str) -> None:
+    with pytest.raises(Untrusted) as caught:
+        read(data)
+    assert caught.value.reason == reason
+
+
+def test_a_deflated_bomb_is_inflated_only_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(files, "MAX_INFLATED", 1000)
+    data = encoded(
+        1, syntax=DeflatedExplicitVRLittleEndian, shape=(64, 64), PixelData=b"\0" * 64 * 64 * 2
+    )
+    with pytest.raises(Untrusted) as caught:
+        read(data)
+    assert caught.value.reason == TOO_LARGE
+
+
+def test_a_failing_disk_is_not_the_files_fault() -> None:
+    class Failing(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise OSError(5, "Input/output error")
+            return super().read(size)
+
+    with pytest.raises(OSError, match="Input/output error"):
+        headers.read(Failing(encoded(1, shape=(700, 700))))
+
+
+GOOD = encoded(7)
+
+
+@given(st.integers(0, len(GOOD) - 1), st.binary(min_size=1, max_size=8))
+def test_any_bytes_are_a_header_or_refused(at: int, change: bytes) -> None:
+    data = GOOD[:at] + change + GOOD[at + len(change) :]
+    try:
+        header = read(data)
+    except Untrusted:  # nothing else may be raised
+        return
+    assert header.digest == hashlib.sha256(data).hexdigest()
+    assert header.frames >= 1
