@@ -33,7 +33,7 @@ from client_app.dicom.untrusted import (
     Untrusted,
 )
 
-__all__ = ["Untrusted", "looks_like_dicom", "read"]
+__all__ = ["Untrusted", "check_syntax", "looks_like_dicom", "read"]
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PREAMBLE = 128
@@ -91,7 +91,7 @@ def read(data: bytes) -> Dataset:
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
             _check_whole(dataset)
             _check_pixels(dataset)
-            _check_syntax(dataset)
+            check_syntax(dataset)
         except Untrusted:
             raise
         except (EOFError, OSError, zlib.error) as error:
@@ -156,11 +156,17 @@ def _check_pixels(dataset: FileDataset) -> None:
         raise Untrusted(NO_PIXELS, local=f"{present[0]} is empty")
 
 
-def _check_syntax(dataset: FileDataset) -> None:
+def check_syntax(dataset: FileDataset) -> None:
     """Refuse pixels that nothing here decodes, or that are not stored as the syntax says.
 
     Without file meta information the encoding that the data set was read with says it all,
     unless the pixels are compressed: with what, nobody knows.
+
+    Args:
+        dataset: with its pixel data element; given a transfer syntax where it has none.
+
+    Raises:
+        Untrusted: the reason.
     """
     pixels = next(dataset[keyword] for keyword in PIXELS if keyword in dataset)
     syntax = dataset.file_meta.get("TransferSyntaxUID")

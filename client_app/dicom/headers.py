@@ -12,9 +12,7 @@ import pydicom
 from pydicom import Dataset
 from pydicom.tag import BaseTag, Tag
 from pydicom.uid import (
-    UID,
     DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
@@ -130,8 +128,8 @@ def _parsed(head: bytes) -> tuple[Dataset, _Place] | None:
                 return None
             # The pixels themselves are not needed to check what is said about them.
             dataset.add_new(place.keyword, "OW", b"")
-            if not dataset.file_meta.get("TransferSyntaxUID"):
-                dataset.file_meta.TransferSyntaxUID = _native(*dataset.original_encoding)
+            dataset[place.keyword].is_undefined_length = place.length == _UNDEFINED
+            files.check_syntax(dataset)
         except Exception:  # noqa: BLE001 (pydicom raises nearly anything over garbage)
             return None
     return dataset, place
@@ -146,12 +144,6 @@ def _place(head: bytes, at: int, implicit: bool | None, little: bool | None) -> 
     if keyword is None or start > len(head):
         return None
     return _Place(keyword, start, int.from_bytes(head[start - 4 : start], order))
-
-
-def _native(implicit: bool | None, little: bool | None) -> UID:
-    if not little:
-        return ExplicitVRBigEndian
-    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian
 
 
 def _check_length(claimed: Layout, place: _Place, there: int) -> None:

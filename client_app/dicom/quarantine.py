@@ -33,7 +33,8 @@ def write(folder: Path, rejected: Iterable[Rejected]) -> Path:
     text = io.StringIO(newline="")
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
-    rows.writerows([_legible(cell) for cell in each] for each in rejected)
+    # A file with many frames that all fail alike is one bad file.
+    rows.writerows([_legible(cell) for cell in each] for each in dict.fromkeys(rejected))
     path = folder / NAME
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

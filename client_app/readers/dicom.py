@@ -91,7 +91,7 @@ def dicom(
     if not glob:
         raise ValueError("glob must be a pattern such as ** or **/*.dcm; got ''")
     columns = Columns(image, label, patient, split, noisy)
-    table = FromTable(labels, columns, _key(image, key), glob)
+    table = FromTable(labels.removeprefix("./"), columns, _key(image, key), glob)
     return Images(path, table, frames=frames, window=window)
 
 

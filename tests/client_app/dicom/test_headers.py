@@ -25,6 +25,7 @@ from client_app.dicom.untrusted import (
     SHORT,
     TOO_LARGE,
     TRUNCATED,
+    UNKNOWN_SYNTAX,
     Untrusted,
 )
 from tests.dicom_files import encoded, pixels, uid
@@ -112,6 +113,7 @@ def test_pixels_beyond_what_is_parsed_are_hashed() -> None:
         (encoded(1, Rows=60000, Columns=60000), TOO_LARGE),
         (encoded(1, shape=(1, 8, 6), NumberOfFrames=70000), TOO_LARGE),
         (encoded(1)[:132], EMPTY),
+        (encoded(1).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.2.9\0"), UNKNOWN_SYNTAX),
     ],
 )
 def test_what_cannot_be_trusted_is_refused_with_a_reason(data: bytes, reason: str) -> None:

@@ -35,6 +35,11 @@ def test_a_second_list_replaces_the_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_frames_that_fail_alike_are_one_bad_file(tmp_path: Path) -> None:
+    path = quarantine.write(tmp_path, [Rejected("a", "x", "y")] * 3)
+    assert path.read_text().splitlines()[1:] == ["a,x,y"]
+
+
 def test_a_folder_that_cannot_be_written_is_told_without_its_name(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(DataError, match="cannot be written") as caught:

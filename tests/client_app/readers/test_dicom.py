@@ -84,7 +84,7 @@ def test_the_labels_column_says_how_rows_and_files_find_each_other(
     write(tmp_path / "x" / "1", 1)
     write(tmp_path / "x" / "2", 2)
     table(tmp_path, f"{column},label,age\n{cell},ill,60\nnobody,well,70\n")
-    index = dicom(path=tmp_path, labels="labels.csv", image=column).index()
+    index = dicom(path=tmp_path, labels="./labels.csv", image=column).index()
     (record,) = index.records
     assert (record.facts["path"], record.label, record.facts["age"]) == ("x/1", "ill", 60.0)
     assert reasons(index) == {
