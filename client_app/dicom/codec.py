@@ -52,7 +52,8 @@ def _answer(header: Mapping[str, Any], frame: bytes, answers: BinaryIO) -> None:
     except BaseException as error:  # noqa: BLE001 (a panic of a Rust codec is no Exception)
         said = {"error": f"{type(error).__name__}: {error}"[:400]}
     text = json.dumps(said).encode()
-    answers.write(LENGTHS.pack(len(text), len(pixels)) + text + pixels)
+    answers.write(LENGTHS.pack(len(text), len(pixels)) + text)
+    answers.write(pixels)
     answers.flush()
 
 

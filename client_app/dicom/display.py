@@ -8,6 +8,8 @@ told by :func:`aspect`, for whoever resizes.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -27,6 +29,8 @@ from client_app.dicom.window import Window
 __all__ = ["Window", "aspect", "image"]
 
 FILE = Window()
+_BLOCK = 2**18
+"""Pixels whose places are held at once."""
 
 
 def image(dataset: Dataset, frame: int = 0, window: Window = FILE) -> Tensor:
@@ -79,10 +83,9 @@ def _two(pair: tuple[float, ...]) -> bool:
 
 def _painted(dataset: Dataset, pixels: Stored, claimed: Layout) -> npt.NDArray[np.float32]:
     """Apply the palette to indices (H, W); returns (H, W, 3) in [0, 1]."""
-    tables = palette(dataset, claimed)
-    kinds, at = _kinds(pixels)
-    painted = [(table(kinds.astype(np.float64)) / table.top).astype(np.float32) for table in tables]
-    return np.stack(painted, axis=-1)[at]
+    kinds = _kinds(pixels)
+    colours = [table(kinds) / table.top for table in palette(dataset, claimed)]
+    return _looked_up(pixels, np.stack(colours, axis=-1).astype(np.float32))
 
 
 def _grey(
@@ -93,19 +96,39 @@ def _grey(
         outside = padding(dataset, pixels, claimed)
         return scale(dataset, frame, pixels, ~outside, claimed, window)
     # What becomes of each of at most 65,536 values, and then one look-up a pixel.
-    kinds, at = _kinds(pixels)
+    kinds = _kinds(pixels)
     inside = ~padding(dataset, kinds, claimed)
     if "ModalityLUTSequence" in dataset or not inside.all():
-        present = np.zeros(kinds.size, bool)
+        # Otherwise the units rise or fall with the values, and the first and the last one, which
+        # are in the picture, bound the range.
+        inside &= _present(pixels, kinds.size)
+    return _looked_up(pixels, scale(dataset, frame, kinds, inside, claimed, window))
+
+
+def _kinds(pixels: Stored) -> Stored:
+    """Return all values from the smallest to the largest of integer pixels, ascending."""
+    return np.arange(int(pixels.min()), int(pixels.max()) + 1)
+
+
+def _places(pixels: Stored) -> Iterator[tuple[slice, npt.NDArray[np.intp]]]:
+    """Yield where in :func:`_kinds` pixels are, some rows at a time: places are wide numbers."""
+    low, step = int(pixels.min()), max(1, _BLOCK // pixels.shape[1])
+    for top in range(0, pixels.shape[0], step):
+        rows = slice(top, top + step)
+        yield rows, np.subtract(pixels[rows], low, dtype=np.intp)
+
+
+def _present(pixels: Stored, count: int) -> npt.NDArray[np.bool_]:
+    """Say which of the kinds the picture has."""
+    present = np.zeros(count, bool)
+    for _, at in _places(pixels):
         present[at] = True
-        inside &= present
-    return np.take(scale(dataset, frame, kinds, inside, claimed, window), at)
+    return present
 
 
-def _kinds(pixels: Stored) -> tuple[Stored, Stored]:
-    """Return the values from the smallest to the largest, and where among them each pixel is."""
-    if pixels.dtype.itemsize > 2:
-        kinds, at = np.unique(pixels, return_inverse=True)
-        return kinds, at.reshape(pixels.shape)
-    low, high = int(pixels.min()), int(pixels.max())
-    return np.arange(low, high + 1), np.subtract(pixels, low, dtype=np.intp)
+def _looked_up(pixels: Stored, shown: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Replace each pixel by what is shown for its kind."""
+    made = np.empty(pixels.shape + shown.shape[1:], np.float32)
+    for rows, at in _places(pixels):
+        np.take(shown, at, axis=0, out=made[rows], mode="clip")  # any other mode copies
+    return made

@@ -15,8 +15,9 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from io import BufferedReader
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from client_app.dicom.untrusted import UNDECODABLE, Untrusted
 
 MAX_SECONDS = 20.0
 """For one frame; the largest allowed takes about half of it on a slow core."""
+_LONGEST_HEADER = 4096
 _SCRIPT = Path(__file__).with_name("codec.py")
 _TYPES = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4"})
 
@@ -39,6 +41,7 @@ class _Codec:
     def __init__(self) -> None:
         one = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
         self.owner = os.getpid()
+        self.fresh = True
         self.process = subprocess.Popen(  # noqa: S603 (this interpreter, this package's file)
             [sys.executable, "-P", str(_SCRIPT)],
             stdin=subprocess.PIPE,
@@ -47,11 +50,14 @@ class _Codec:
             env=os.environ | one,
         )
 
-    def ask(self, header: Mapping[str, Any], frame: bytes) -> tuple[dict[str, Any], bytes]:
-        """Send a frame and return the answer's header and pixels.
+    def ask(
+        self, header: Mapping[str, Any], frame: bytes, most: int
+    ) -> tuple[dict[str, Any], bytearray]:
+        """Send a frame and return the answer's header and pixels, of at most so many bytes.
 
         Raises:
             OSError: the process died.
+            ValueError: it answered something else.
         """
         requests, answers = self.process.stdin, self.process.stdout
         if requests is None or answers is None:
@@ -64,16 +70,22 @@ class _Codec:
         if len(lengths) < LENGTHS.size:
             raise OSError("it ended")
         head, size = LENGTHS.unpack(lengths)
-        return json.loads(answers.read(head)), answers.read(size)
+        if head > _LONGEST_HEADER or size > most:
+            raise ValueError(f"it answered {head} and {size} bytes")
+        said, pixels = json.loads(answers.read(head)), bytearray(size)
+        if cast("BufferedReader", answers).readinto(pixels) < size:
+            raise OSError("it ended")
+        return said, pixels
 
     def end(self) -> None:
-        """End the process and wait for it."""
-        self.process.kill()
+        """Close the pipes, end the process if it is ours, and wait for it."""
         for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 with contextlib.suppress(OSError):
                     pipe.close()
-        self.process.wait()
+        if self.owner == os.getpid():
+            self.process.kill()
+            self.process.wait()
 
 
 def decode(
@@ -92,33 +104,65 @@ def decode(
     Raises:
         Untrusted: the codec refused the frame, died over it, or took too long.
     """
-    codec = _taken()
-    late = threading.Timer(seconds, codec.process.kill)
-    late.daemon = True
+    while True:
+        codec = _taken()
+        try:
+            said, pixels = _asked(codec, header, frame, seconds)
+        except (OSError, ValueError) as error:
+            if codec.fresh or isinstance(error, TimeoutError):
+                raise Untrusted(UNDECODABLE, local=f"the codec died: {error}") from None
+            continue  # what an earlier frame, or the system, did to it is not this one's fault
+        return _array(said, pixels)
+
+
+def _asked(
+    codec: _Codec, header: Mapping[str, Any], frame: bytes, seconds: float
+) -> tuple[dict[str, Any], bytearray]:
+    """Ask within a time limit, and keep the process for the next frame if all went well.
+
+    Raises:
+        OSError: the process died; as TimeoutError, because it was stopped.
+        ValueError: it answered something else.
+    """
+    stopped = threading.Event()
+
+    def stop() -> None:
+        stopped.set()
+        codec.process.kill()
+
+    late = threading.Timer(seconds, stop)
     late.start()
+    done = False
     try:
-        said, pixels = codec.ask(header, frame)
-    except (OSError, ValueError) as error:
-        codec.end()
-        how = "took too long" if late.finished.is_set() else "died"
-        raise Untrusted(UNDECODABLE, local=f"the codec {how}: {error}") from None
-    except BaseException:
-        codec.end()  # an answer half read would be taken for the next frame's
+        answer = codec.ask(header, frame, _most_bytes(header))
+        done = True
+    except OSError as error:
+        if stopped.is_set():
+            raise TimeoutError(f"stopped after {seconds:g} s") from error
         raise
     finally:
         late.cancel()
-    with _lock:
-        _idle.append(codec)
-    return _array(said, pixels)
+        late.join()
+        if done and not stopped.is_set():
+            codec.fresh = False
+            with _lock:
+                _idle.append(codec)
+        else:
+            codec.end()  # an answer half read would be taken for the next frame's
+    return answer
 
 
-def _array(said: Mapping[str, Any], pixels: bytes) -> npt.NDArray[Any]:
+def _most_bytes(header: Mapping[str, Any]) -> int:
+    return int(header["Rows"]) * int(header["Columns"]) * int(header["SamplesPerPixel"]) * 4
+
+
+def _array(said: Mapping[str, Any], pixels: bytearray) -> npt.NDArray[Any]:
     if "error" in said:
         raise Untrusted(UNDECODABLE, local=str(said["error"]))
     shape, kind = tuple(said["shape"]), str(said["dtype"])
     if kind not in _TYPES or math.prod(shape) * np.dtype(kind).itemsize != len(pixels):
         raise Untrusted(UNDECODABLE, local=f"the codec answered {kind} {shape}")
-    return np.frombuffer(bytearray(pixels), kind).reshape(shape)
+    return np.frombuffer(pixels, kind).reshape(shape)
 
 
 def _taken() -> _Codec:
@@ -128,6 +172,7 @@ def _taken() -> _Codec:
             codec = _idle.pop()
             if codec.owner == os.getpid() and codec.process.poll() is None:
                 return codec
+            codec.end()
     return _Codec()
 
 
@@ -135,6 +180,6 @@ def _taken() -> _Codec:
 def close() -> None:
     """End all idle decoding processes; the next frame starts one anew."""
     with _lock:
-        codecs, _idle[:] = [codec for codec in _idle if codec.owner == os.getpid()], []
+        codecs, _idle[:] = list(_idle), []
     for codec in codecs:
         codec.end()

@@ -78,7 +78,7 @@ def layout(dataset: Dataset) -> Layout:
     )
     _check_bits(read, dataset)
     _check_colour(read)
-    check_size(read.rows, read.columns, read.frames)
+    check_size(read.rows, read.columns, read.samples, read.allocated, read.frames)
     return read
 
 
@@ -114,5 +114,7 @@ def _check_colour(read: Layout) -> None:
     if read.photometric not in allowed.get(read.samples, ()):
         said = f"{read.samples} samples of {read.photometric!r}"
         raise Untrusted(INCONSISTENT, local=said)
+    if read.photometric == "PALETTE COLOR" and read.allocated not in (8, 16):
+        raise Untrusted(INCONSISTENT, local=f"palette indices of {read.allocated} bits")
     if read.samples == 3 and (read.floating or read.signed):
         raise Untrusted(INCONSISTENT, local="colour samples are signed or floating point")
