@@ -5,8 +5,8 @@ libraries write what they find to stderr. So they run here, out of the way of th
 which :mod:`client_app.dicom.isolated` starts and talks to. This file runs as a script and imports
 nothing of fedmend: the site's code need not be on the path of a fresh interpreter.
 
-A request is two lengths (8 bytes each, little endian), a JSON header and a frame; the answer is
-two lengths, a JSON header and the pixels.
+It says that it is ready with one byte. A request is two lengths (8 bytes each, little endian), a
+JSON header and a frame; the answer is two lengths, a JSON header and the pixels.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from collections.abc import Mapping
 from typing import Any, BinaryIO
 
 LENGTHS = struct.Struct("<QQ")
+READY = b"+"
 MAX_MEMORY = 2**30
 """Bytes that decoding one frame may allocate: the largest frame allowed takes 0.7 of it."""
 
@@ -37,6 +38,9 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     warnings.simplefilter("ignore")
     logging.disable(logging.CRITICAL)
+
+    answers.write(READY)
+    answers.flush()
     requests = sys.stdin.buffer
     while lengths := requests.read(LENGTHS.size):
         head, size = LENGTHS.unpack(lengths)

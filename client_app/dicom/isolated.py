@@ -22,11 +22,15 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from client_app.dicom.codec import LENGTHS
+from client_app.dicom.codec import LENGTHS, READY
 from client_app.dicom.untrusted import UNDECODABLE, Untrusted
+from fedmend.errors import RunError
 
-MAX_SECONDS = 20.0
-"""For one frame; the largest allowed takes about half of it on a slow core."""
+SECONDS_TO_START = 60.0
+SECONDS = 3.0
+"""For any frame, and on top:"""
+SECONDS_PER_SAMPLE = 1e-6
+"""JPEG 2000, the slowest, takes a quarter of it on a core shared with another program."""
 _LONGEST_HEADER = 4096
 _SCRIPT = Path(__file__).with_name("codec.py")
 _TYPES = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4"})
@@ -49,6 +53,14 @@ class _Codec:
             stderr=subprocess.DEVNULL,
             env=os.environ | one,
         )
+        late = threading.Timer(SECONDS_TO_START, self.process.kill)
+        late.start()
+        ready = cast("BufferedReader", self.process.stdout).read(len(READY))
+        late.cancel()
+        late.join()
+        if ready != READY:
+            self.end()
+            raise RunError("the process that decodes compressed images cannot be started")
 
     def ask(
         self, header: Mapping[str, Any], frame: bytes, most: int
@@ -89,21 +101,24 @@ class _Codec:
 
 
 def decode(
-    header: Mapping[str, Any], frame: bytes, seconds: float = MAX_SECONDS
+    header: Mapping[str, Any], frame: bytes, seconds: float | None = None
 ) -> npt.NDArray[Any]:
     """Decode one compressed frame.
 
     Args:
         header: see :func:`client_app.dicom.codec.decode`.
         frame: the codestream.
-        seconds: after which it is given up.
+        seconds: after which it is given up; by default, by its size.
 
     Returns:
         (H, W) or (H, W, 3), little endian integers.
 
     Raises:
         Untrusted: the codec refused the frame, died over it, or took too long.
+        RunError: the process cannot be started.
     """
+    if seconds is None:
+        seconds = SECONDS + SECONDS_PER_SAMPLE * _most_bytes(header) / 4
     while True:
         codec = _taken()
         try:

@@ -18,6 +18,7 @@ from client_app.dicom.isolated import decode
 from client_app.dicom.layout import Layout, layout
 from client_app.dicom.quiet import quiet
 from client_app.dicom.untrusted import INCONSISTENT, SHORT, TOO_LARGE, UNDECODABLE, Untrusted
+from fedmend.errors import RunError
 
 Stored = npt.NDArray[Any]
 
@@ -47,6 +48,7 @@ def stored(dataset: Dataset, frame: int = 0) -> Stored:
     Raises:
         Untrusted: the pixels are too short, too many, contradictory or undecodable.
         IndexError: there is no such frame.
+        RunError: the process that decodes compressed frames cannot be started.
     """
     claimed = layout(dataset)
     if not 0 <= frame < claimed.frames:
@@ -57,7 +59,7 @@ def stored(dataset: Dataset, frame: int = 0) -> Stored:
                 pixels = _encapsulated(dataset, claimed, frame)
             else:
                 pixels = _native(dataset, claimed, frame)
-        except Untrusted:
+        except (Untrusted, RunError):
             raise
         except MemoryError:
             raise Untrusted(TOO_LARGE, local="no memory to decode it") from None

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from client_app.dicom import isolated, untrusted
 from client_app.dicom.files import read
 from client_app.dicom.stored import frames, stored
 from client_app.dicom.untrusted import Untrusted
+from fedmend.errors import RunError
 
 Make = Callable[..., Dataset]
 AsFile = Callable[[Dataset], bytes]
@@ -221,3 +223,14 @@ def test_garbage_between_good_markers_is_refused(make: Make) -> None:
     dataset = make(np.zeros((8, 8), np.uint16), JPEG2000Lossless)
     dataset.PixelData = encapsulate([siz + bytes(range(256)) + b"\xff\xd9"])
     assert _reason(dataset) == untrusted.UNDECODABLE
+
+
+def test_a_machine_that_cannot_start_codecs_is_no_fault_of_the_file(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    broken = tmp_path / "codec.py"
+    broken.write_text("raise SystemExit(3)")
+    isolated.close()
+    monkeypatch.setattr(isolated, "_SCRIPT", broken)
+    with pytest.raises(RunError, match="cannot be started"):
+        stored(_bundled("MR_small_RLE.dcm"))
