@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
 
 from flwr.serverapp import Grid
+from torch import Tensor
 
-from fedmend import __version__, phase, plugins
+from fedmend import phase, plugins
 from fedmend.arms import ARMS
 from fedmend.errors import RunError
+from fedmend.models import Kind, ModelFile
 from fedmend.settings import Settings
 from fedmend.wire import Task
 from server_app.checkpoint import Checkpoint
@@ -98,8 +99,7 @@ def _impute(sites: Sites, settings: Settings, run: RunFolder, start: Task) -> Ch
         return None
     task = start._replace(phase="imputation", rounds=settings.imputation.rounds)
     point = run_phase(sites, phase.load("imputation"), settings, run, task)
-    about = _about(settings, start, kind="imputer", spec=settings.portable("imputation.model"))
-    run.keep_model("imputer", point.model(), about)
+    run.keep_model("imputer", _kept(settings, start, "imputer", point.model()))
     return point
 
 
@@ -110,20 +110,22 @@ def _classify(
     task = start._replace(phase="classification", arm=arm, rounds=rounds)
     point = run_phase(sites, phase.load("classification"), settings, run, task)
     if point.model():
-        spec = settings.portable("classification.model")
-        about = _about(settings, start, kind="classifier", spec=spec)
-        run.keep_model(f"classifier-{arm}", point.model(), about)
+        kept = _kept(settings, start, "classifier", point.model(), arm)
+        run.keep_model(f"classifier-{arm}", kept)
     return point
 
 
-def _about(settings: Settings, start: Task, *, kind: str, spec: str) -> dict[str, Any]:
-    """Return what a model file says of itself: all that is needed to build and use the model."""
-    return {
-        "kind": kind,
-        "version": __version__,
-        "model": spec,
-        "channels": settings.channels,
-        "image-size": settings.image_size,
-        "classes": list(start.classes),
-        "settings": settings.public(),
-    }
+def _kept(
+    settings: Settings, start: Task, kind: Kind, arrays: Mapping[str, Tensor], arm: str = ""
+) -> ModelFile:
+    key = "imputation.model" if kind == "imputer" else "classification.model"
+    return ModelFile(
+        kind=kind,
+        spec=settings.portable(key),
+        channels=settings.channels,
+        image_size=settings.image_size,
+        classes=start.classes,
+        arm=arm,
+        settings=settings,
+        arrays=arrays,
+    )

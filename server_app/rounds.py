@@ -6,7 +6,6 @@ calls the strategy's ``configure`` and ``aggregate`` methods itself.
 
 from __future__ import annotations
 
-import hashlib
 import math
 import time
 from collections.abc import Mapping
@@ -19,6 +18,7 @@ from torch import Tensor
 from fedmend import plugins, sums, training, wire
 from fedmend.arms import ARMS
 from fedmend.errors import RunError
+from fedmend.models import digest
 from fedmend.phase import Phase
 from fedmend.settings import Settings
 from fedmend.strategies.base import Strategy
@@ -191,16 +191,6 @@ class Trainer:
 
 def _known(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def digest(arrays: Mapping[str, Tensor], spec: str) -> str:
-    """Return the SHA-256 (hex) of a model: its spec, and its arrays by name."""
-    made = hashlib.sha256(spec.encode())
-    for name in sorted(arrays):
-        made.update(
-            name.encode() + b"\0" + arrays[name].detach().cpu().contiguous().numpy().tobytes()
-        )
-    return made.hexdigest()
 
 
 def run_phase(

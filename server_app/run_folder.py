@@ -8,11 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-from torch import Tensor
-
 from fedmend.errors import RunError
 from fedmend.files import write_atomically
+from fedmend.models import ModelFile
 from fedmend.settings import RUNS, SITES, Settings
 from server_app.checkpoint import Checkpoint
 
@@ -129,12 +127,9 @@ class RunFolder:
         """Write an arm's checkpoint."""
         point.save(self.path / "checkpoints" / f"{name}.safetensors")
 
-    def keep_model(self, name: str, arrays: Mapping[str, Tensor], about: Mapping[str, Any]) -> None:
-        """Write a model, with what is needed to build and use it in its metadata."""
-        beside = self.path / f".{name}.partial"
-        own = {key: value.contiguous() for key, value in arrays.items()}
-        safetensors.torch.save_file(own, beside, metadata={"fedmend": json.dumps(about)})
-        beside.replace(self.path / f"{name}.safetensors")
+    def keep_model(self, name: str, model: ModelFile) -> None:
+        """Write a model, with what is needed to build and use it."""
+        model.write(self.path / f"{name}.safetensors")
 
     def conclude(self, summary: Mapping[str, Any]) -> None:
         """Write summary.json, by which others know that the run is complete."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from client_app.readers import raster, table
+from client_app.readers import pattern, raster, table
 from client_app.readers.tree import Tree
 from fedmend.errors import DataError, RunError
 from fedmend.plugins import READERS
@@ -55,12 +55,14 @@ class Folder:
         path: the folder.
         labels: the table's path relative to it; empty: subfolders are classes.
         columns: of the table.
+        glob: which files of a folder without a table are looked at.
     """
 
-    def __init__(self, path: Path, labels: str, columns: Columns) -> None:
+    def __init__(self, path: Path, labels: str, columns: Columns, glob: str) -> None:
         self.tree = Tree(path)
         self.labels = labels
         self.columns = columns
+        self.glob = pattern.compiled(glob)
         self.decoding = f"raster {_VERSION}"
 
     def fingerprint(self) -> str:
@@ -70,14 +72,20 @@ class Folder:
             DataError: the folder or its table cannot be read.
         """
         digest = hashlib.sha256()
-        parts: list[object] = [_VERSION, self.tree.root, self.labels, *self.columns]
+        parts: list[object] = [
+            _VERSION,
+            self.tree.root,
+            self.labels,
+            self.glob.pattern,
+            *self.columns,
+        ]
         if self.labels:
             data = self.tree.table(self.labels)
             digest.update(data)
             names = sorted({name for name, _ in self._named(table.parsed(data)) if name})
             parts += [(name, *self.tree.status(name)) for name in names]
         else:
-            parts += [(name, *self.tree.status(name)) for name in sorted(self.tree.names())]
+            parts += [(name, *self.tree.status(name)) for name in self._names()]
         digest.update(repr(parts).encode())
         return digest.hexdigest()
 
@@ -121,17 +129,21 @@ class Folder:
             raise DataError(str(error), local=source) from error
 
     def _from_tree(self, rejected: list[Rejected]) -> Iterator[_Entry]:
-        """List files below class folders."""
-        for name in sorted(self.tree.names()):
+        """List files below class folders; anywhere, where there are no classes."""
+        labelled = bool(self.columns.label)
+        for name in self._names():
             top, slash, _ = name.partition("/")
-            if not slash:
+            if labelled and not slash:
                 rejected.append(Rejected(name, "the file lies in no class folder"))
-            elif not top.isprintable():
+            elif labelled and not top.isprintable():
                 rejected.append(Rejected(name, "the class folder's name is not printable text"))
             elif Path(name).suffix.lower() not in raster.SUFFIXES:
                 rejected.append(Rejected(name, "the file is not a PNG, JPEG, TIFF or NPY image"))
             else:
-                yield _Entry(name, top, "", "", None, {})
+                yield _Entry(name, top if labelled else None, "", "", None, {})
+
+    def _names(self) -> list[str]:
+        return sorted(name for name in self.tree.names() if self.glob.fullmatch(name))
 
     def _from_table(self, rejected: list[Rejected]) -> Iterator[_Entry]:
         """List what the table names."""
@@ -194,6 +206,7 @@ def folder(
     patient: str = "",
     split: str = "",
     noisy: str = "",
+    glob: str = "**",
 ) -> Reader:
     """Read a folder of images.
 
@@ -205,13 +218,16 @@ def folder(
         path: the folder.
         labels: path of a CSV file, relative to the folder.
         image: column of the images' paths, relative to the folder.
-        label: column of the classes; empty cells are unlabelled; empty: nothing is labelled.
+        label: column of the classes; empty cells are unlabelled; empty: nothing is labelled, and
+            images may lie anywhere below the folder.
         patient: column that tells patients apart; empty: every image is its own.
         split: column with train, val (valid, validation) or test; empty: the run's ``split``.
         noisy: column that vouches for an image being noisy (1, true, yes) or clean (0, false, no).
+        glob: without ``labels``, which files to look at: ``**`` crosses folders, ``*`` and ``?``
+            stay in a name.
 
     Raises:
-        ValueError: columns are named, but no table.
+        ValueError: columns are named, but no table; or a pattern, and a table that names files.
     """
     named = {"patient": patient, "split": split, "noisy": noisy}
     alone = [key for key, column in named.items() if column and not labels]
@@ -219,4 +235,6 @@ def folder(
         raise ValueError(f"{', '.join(alone)} names a column of labels=…, which is not given")
     if not image:
         raise ValueError("image must name a column; got ''")
-    return Folder(path, labels, Columns(image, label, patient, split, noisy))
+    if not glob or (labels and glob != "**"):
+        raise ValueError(f"glob is a pattern such as **/*.png, without a table; got {glob!r}")
+    return Folder(path, labels, Columns(image, label, patient, split, noisy), glob)

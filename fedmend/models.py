@@ -1,0 +1,162 @@
+"""Model files: safetensors that say how to build and use what they hold.
+
+A file's metadata carry, as JSON under ``fedmend``, the model's kind, spec and channels, the size
+of the images it was trained on, the classes, the arm and the run's settings without paths. Nothing
+is unpickled.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from fedmend import __version__, plugins
+from fedmend.errors import DataError
+from fedmend.settings import Settings
+
+Kind = Literal["imputer", "classifier"]
+
+_KEY = "fedmend"
+
+
+@dataclass(frozen=True)
+class ModelFile:
+    """A model as it is kept."""
+
+    kind: Kind
+    spec: str
+    """What builds it: a denoiser's or a backbone's."""
+    channels: int
+    """1 (grey) or 3 (RGB)."""
+    image_size: int
+    """Side in pixels of the squares that it was trained on."""
+    classes: tuple[str, ...]
+    """In the order of a classifier's answers."""
+    arm: str
+    """Which images a classifier was trained on; empty for an imputer."""
+    settings: Settings
+    """Of the run it comes from, without its paths."""
+    arrays: Mapping[str, Tensor]
+    version: str = __version__
+    """fedmend's, by which it was written."""
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) of the model: its spec, and its arrays by name."""
+        return digest(self.arrays, self.spec)
+
+    def write(self, path: Path) -> None:
+        """Write the file beside ``path``, then rename it there."""
+        about = {
+            "kind": self.kind,
+            "version": self.version,
+            "model": self.spec,
+            "channels": self.channels,
+            "image-size": self.image_size,
+            "classes": list(self.classes),
+            "arm": self.arm,
+            "settings": self.settings.public(),
+        }
+        beside = path.with_name(f".{path.name}.partial")
+        own = {key: value.contiguous() for key, value in self.arrays.items()}
+        safetensors.torch.save_file(own, beside, metadata={_KEY: json.dumps(about)})
+        beside.replace(path)
+
+    def build(self) -> nn.Module:
+        """Return the model with its weights, in evaluation mode, on the CPU.
+
+        Raises:
+            DataError: the arrays do not fit the model that the file names.
+            SpecError: this version of fedmend has no such model.
+        """
+        with torch.random.fork_rng(devices=[]):  # building draws weights that are then replaced
+            model: nn.Module = (
+                plugins.DENOISERS.build(self.spec, self.channels)
+                if self.kind == "imputer"
+                else plugins.BACKBONES.build(self.spec, self.channels, len(self.classes))
+            )
+        wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+        given = {name: tuple(value.shape) for name, value in self.arrays.items()}
+        for name in sorted(wanted.keys() | given.keys()):
+            if wanted.get(name) != given.get(name):
+                raise DataError(
+                    f"the {self.kind} file does not fit {self.spec}: {name} should be "
+                    f"{wanted.get(name, 'absent')}, is {given.get(name, 'absent')}"
+                )
+        model.load_state_dict(dict(self.arrays))
+        return model.eval()
+
+
+def digest(arrays: Mapping[str, Tensor], spec: str) -> str:
+    """Return the SHA-256 (hex) of a model: its spec, and its arrays by name."""
+    made = hashlib.sha256(spec.encode())
+    for name in sorted(arrays):
+        made.update(
+            name.encode() + b"\0" + arrays[name].detach().cpu().contiguous().numpy().tobytes()
+        )
+    return made.hexdigest()
+
+
+def read(path: Path, kind: Kind) -> ModelFile:
+    """Read a model file that a run has left.
+
+    Args:
+        path: such as ``imputer.safetensors`` or ``classifier-imputed.safetensors``.
+        kind: what it must hold.
+
+    Raises:
+        DataError: there is no such file, it is none of fedmend's, or it holds another kind.
+    """
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            about = json.loads((file.metadata() or {}).get(_KEY, "null"))
+            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping
+    except OSError as error:
+        reason = os.strerror(error.errno).lower() if error.errno else "no such file"
+        raise DataError(f"the {kind} file cannot be read: {reason}", local=str(path)) from error
+    except (safetensors.SafetensorError, ValueError) as error:
+        raise _strange(path, kind, str(error)) from error
+    if not isinstance(about, Mapping):
+        raise _strange(path, kind, "its metadata do not say how to build it")
+    if about.get("kind") != kind:
+        raise DataError(
+            f"expected {'an' if kind == 'imputer' else 'a'} {kind} file, got one that holds "
+            f"{about.get('kind')!r}",
+            local=str(path),
+        )
+    try:
+        return _parsed(about, arrays, kind)
+    except (KeyError, TypeError, ValueError) as error:
+        why = f"written by fedmend {about.get('version')}: {type(error).__name__} {error}"
+        raise _strange(path, kind, why) from error
+
+
+def _parsed(about: Mapping[str, Any], arrays: Mapping[str, Tensor], kind: Kind) -> ModelFile:
+    return ModelFile(
+        kind=kind,
+        spec=str(about["model"]),
+        channels=int(about["channels"]),
+        image_size=int(about["image-size"]),
+        classes=tuple(str(name) for name in about["classes"]),
+        arm=str(about.get("arm", "")),
+        settings=Settings.read(about["settings"]),
+        arrays=arrays,
+        version=str(about["version"]),
+    )
+
+
+def _strange(path: Path, kind: Kind, why: str) -> DataError:
+    return DataError(
+        f"this is no {kind} file of fedmend's: expected the {kind}….safetensors of a run folder",
+        local=f"{path}: {why}",
+    )
