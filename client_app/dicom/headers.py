@@ -34,6 +34,7 @@ _KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData",
 TEXTS = (
     "Modality", "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "ViewPosition",
     "Laterality", "ImageLaterality", "BodyPartExamined", "PhotometricInterpretation",
+    "StudyInstanceUID",
 )  # fmt: skip
 """Facts that are text, by their keywords in the standard."""
 NUMBERS = (
@@ -46,7 +47,7 @@ SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
 
 _IMAGE = (
     "SamplesPerPixel", "BitsAllocated", "HighBit", "PixelRepresentation", "PlanarConfiguration",
-    "NumberOfFrames", "SharedFunctionalGroupsSequence", "PatientID", "StudyInstanceUID",
+    "NumberOfFrames", "SharedFunctionalGroupsSequence", "PatientID",
     "SeriesInstanceUID", "SOPInstanceUID", "SOPClassUID",
 )  # fmt: skip
 _TAGS = {keyword: Tag(keyword) for keyword in (*TEXTS, *NUMBERS, *SPACINGS, *_IMAGE)}

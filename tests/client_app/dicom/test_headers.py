@@ -50,6 +50,7 @@ def test_a_header_says_who_what_and_how() -> None:
         "PhotometricInterpretation": "MONOCHROME2", "KVP": 120.5, "Exposure": 7.0, "Rows": 8.0,
         "Columns": 6.0, "BitsStored": 12.0, "PixelSpacingRow": 0.5, "PixelSpacingColumn": 0.25,
         "NumberOfFrames": 1.0, "TransferSyntaxUID": "1.2.840.10008.1.2.1",
+        "StudyInstanceUID": uid("study 3"),
     }  # fmt: skip
 
 
