@@ -18,6 +18,7 @@ from pydicom.datadict import dictionary_VR, keyword_dict
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.tag import Tag
+from pydicom.uid import UID
 
 from tests import dicom_files
 
@@ -100,9 +101,8 @@ def write_site(folder: Path, seed: int, count: int = 16, size: int = 24) -> None
                               PixelData=values.tobytes())
         )  # fmt: skip
         identify(dataset, 1000 * seed + number)
-        dataset.SOPInstanceUID = dataset.file_meta.MediaStorageSOPInstanceUID = uid(
-            1_000_000 + 1000 * seed + number
-        )
+        dataset.SOPInstanceUID = uid(1_000_000 + 1000 * seed + number)
+        dataset.file_meta.MediaStorageSOPInstanceUID = UID(dataset.SOPInstanceUID)
         dataset.save_as(folder / f"{number}.dcm")
         rows.append({"SOPInstanceUID": dataset.SOPInstanceUID, "label": CLASSES[label]})
     (folder / "raw").unlink()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -59,7 +59,7 @@ def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def _grid(root: Path, config: dict[str, object]) -> LocalGrid:
+def _grid(root: Path, config: Mapping[str, object]) -> LocalGrid:
     nodes = {
         10 - number: {
             "data": f"dicom(path='{root}/{TEXT}-{number}', {READER})", "name": f"north-{number}",
