@@ -130,6 +130,90 @@ def purge(
     work(cache_dir, asked=not yes)
 
 
+@app.command()
+@plain_spoken
+def inspect(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a file, or a reader such as 'dicom(path=…, labels=…)'.",
+            show_default=False,
+        ),
+    ],
+    size: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels a side at which images are scored (image-size).", show_default=False
+        ),
+    ] = None,
+    channels: Annotated[
+        int | None, typer.Option(help="1 (grey) or 3 (RGB).", show_default=False)
+    ] = None,
+    detector: Annotated[
+        str | None, typer.Option(help="Of noise, such as 'residual()'.", show_default=False)
+    ] = None,
+    worst: Annotated[int, typer.Option(min=0, help="Images to name, the noisiest first.")] = 20,
+    listed: Annotated[
+        bool, typer.Option("--list", help="Name the files that cannot be used.")
+    ] = False,
+    csv: Annotated[
+        Path | None,
+        typer.Option(help="Write every image's score, worst first.", show_default=False),
+    ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Write a page with the noisiest images.", show_default=False),
+    ] = None,
+    thumbnails: Annotated[int, typer.Option(min=0, help="Images on the page, at most.")] = 24,
+    force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,
+) -> None:
+    """Look at a folder as a run would: what is there, what is unusable, how noisy each image is.
+
+    What it prints and writes names files and shows images: it stays at the site.
+    """
+    from commands.inspect import Request
+    from commands.inspect import inspect as work
+
+    given = {"image-size": size, "channels": channels, "detector": detector}
+    settings = {key: value for key, value in given.items() if value is not None}
+    work(Request(path, settings, worst, listed, csv, html, thumbnails, force))
+
+
+@app.command()
+@plain_spoken
+def predict(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A folder, a file, or a reader such as 'dicom(path=…, labels=…)'.",
+            show_default=False,
+        ),
+    ],
+    classifier: Annotated[
+        Path, typer.Option(help="A run's classifier-ARM.safetensors.", show_default=False)
+    ],
+    out: Annotated[
+        Path, typer.Option(help="CSV file to write the answers to.", show_default=False)
+    ],
+    imputer: Annotated[
+        Path | None,
+        typer.Option(
+            help="The same run's imputer.safetensors, for the arm imputed.", show_default=False
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    listed: Annotated[
+        bool, typer.Option("--list", help="Name the files that cannot be used.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+) -> None:
+    """Classify a folder with a run's classifier, mending what it mended; no federation runs."""
+    from commands.predict import Request
+    from commands.predict import predict as work
+
+    work(Request(path, classifier, imputer, out, device, force, listed))
+
+
 class Layout(enum.StrEnum):
     """How ``synth`` lays out its files."""
 
@@ -171,6 +255,60 @@ def synth(
         broken=broken,
     )
     work(folder, order, layout.value)
+
+
+class MendingScale(enum.StrEnum):
+    """At which scale ``impute`` looks at images."""
+
+    BOTH = "both"
+    FULL = "full"
+    MODEL = "model"
+
+
+@app.command()
+@plain_spoken
+def impute(
+    path: Annotated[
+        str,
+        typer.Argument(
+            help="A folder or file of DICOM, PNG, JPEG, TIFF or NPY images, or a reader such as "
+            "'dicom(path=/srv/ct, window=40/400)'.",
+            show_default=False,
+        ),
+    ],
+    imputer: Annotated[
+        Path, typer.Option(help="imputer.safetensors of a run folder.", show_default=False)
+    ],
+    to: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="DIR", help="Folder for the mended images.", show_default=False
+        ),
+    ],
+    scale: Annotated[
+        MendingScale,
+        typer.Option(
+            help="full: flag and mend pixels, tile by tile; model: in the imputer's own size, and "
+            "bring the difference back; both: each where noise is found."
+        ),
+    ] = MendingScale.BOTH,
+    detector: Annotated[
+        str, typer.Option(help="Spec of the detector (the imputer's run's).", show_default=False)
+    ] = "",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="CPU threads (all cores).", show_default=False)
+    ] = None,
+) -> None:
+    """Mend this hospital's noisy images with a trained imputer; originals are never touched.
+
+    What is flagged is written to DIR, DICOM as derived DICOM; DIR/mended.csv says what became of
+    each image. Called again, it goes on where it was. Exit status: 0 done, 1 failed, 2 wrong use.
+    """
+    from commands.impute import Options
+    from commands.impute import impute as work
+
+    work(path, imputer, to, Options(detector, scale.value, device, threads))
 
 
 def main() -> None:

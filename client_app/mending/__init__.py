@@ -1,0 +1,1 @@
+"""Mending a hospital's own files with a trained imputer, no federation running."""

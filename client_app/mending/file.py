@@ -1,0 +1,133 @@
+"""One original, of whatever kind: looked at, mended where it is flagged, encoded again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from torch import Tensor
+
+from client_app.dicom.window import Window
+from client_app.mending import picture
+from client_app.mending.derived import Made
+from client_app.mending.dicom import Changed
+from client_app.mending.mender import Mender
+from client_app.mending.originals import frame_of
+from client_app.mending.unmendable import Unmendable
+from client_app.readers import raster
+from fedmend.errors import DataError, RunError
+from fedmend.records import Record
+
+
+class Verdict(NamedTuple):
+    """What became of one image."""
+
+    outcome: str
+    """One of :data:`client_app.mending.ledger.OUTCOMES`."""
+    flagged: bool | None = None
+    """None where it could not be looked at."""
+    score: float | None = None
+    reason: str = ""
+    detail: str = ""
+
+
+class Mended(NamedTuple):
+    """What became of one file."""
+
+    verdicts: Sequence[Verdict]
+    """One a record, in their order."""
+    data: bytes | None
+    """Of the mended file; None where nothing changes."""
+
+
+CLEAN = Verdict("clean", flagged=False)
+"""What the site itself vouches for is not even looked at."""
+
+
+def mended(
+    data: bytes, records: Sequence[Record], mender: Mender, made: Made, window: Window | None
+) -> Mended:
+    """Mend one file.
+
+    Args:
+        data: its bytes.
+        records: of its images: one a frame of a DICOM file, one of a picture.
+        mender: flags and mends.
+        made: what to write into a derived DICOM file.
+        window: by which DICOM files are shown; None: the file is a picture.
+
+    Raises:
+        RunError: the file is not what it was when it was indexed; or a codec cannot be started.
+    """
+    _check_same(data, records)
+    try:
+        if window is None:
+            return _picture(data, records[0], mender)
+        return _dicom(data, records, mender, made, window)
+    except DataError as error:
+        lost = Verdict("unusable", reason=str(error), detail=error.local)
+        return Mended([CLEAN if record.noisy is False else lost for record in records], None)
+
+
+def _check_same(data: bytes, records: Sequence[Record]) -> None:
+    """Hold the bytes to the records' uids: their hash, but for the digits that number frames."""
+    digest = hashlib.sha256(data).hexdigest()
+    kept = 64 if records[0].facts.get("NumberOfFrames", 1) == 1 else 56
+    if any(record.uid[:kept] != digest[:kept] for record in records):
+        raise RunError("an image changed while it was being mended; call again")
+
+
+def _picture(data: bytes, record: Record, mender: Mender) -> Mended:
+    verdict, made = _judged(raster.decode(data), record, mender)
+    if made is None:
+        return Mended([verdict], None)
+    try:
+        written = picture.encoded(data, made)
+    except Unmendable as error:
+        return Mended([_refused(verdict, error)], None)
+    return Mended([verdict if written else verdict._replace(outcome="unchanged")], written)
+
+
+def _dicom(
+    data: bytes, records: Sequence[Record], mender: Mender, made: Made, window: Window
+) -> Mended:
+    changed = Changed(data, window)
+    verdicts = []
+    for record in records:
+        if record.noisy is False:
+            verdicts.append(CLEAN)
+            continue
+        frame = frame_of(record)
+        verdict, answer = _judged(changed.shown(frame), record, mender)
+        if answer is not None:
+            try:
+                if not changed.mend(frame, answer):
+                    verdict = verdict._replace(outcome="unchanged")
+            except Unmendable as error:
+                verdict = _refused(verdict, error)
+        verdicts.append(verdict)
+    if not changed.frames:
+        return Mended(verdicts, None)
+    try:
+        return Mended(verdicts, changed.encoded(made))
+    except Unmendable as error:
+        refused = [_refused(each, error) if each.outcome == "mended" else each for each in verdicts]
+        return Mended(refused, None)
+
+
+def _judged(image: Tensor, record: Record, mender: Mender) -> tuple[Verdict, Tensor | None]:
+    """Return what is thought of an image and, where it is flagged, the same mended.
+
+    The site's own word counts before the detector's.
+    """
+    if record.noisy is False:
+        return CLEAN, None
+    seen = mender.seen(image)
+    flagged = seen.flagged or bool(record.noisy)
+    verdict = Verdict("mended" if flagged else "clean", flagged, seen.score)
+    return verdict, mender.mended(image, seen) if flagged else None
+
+
+def _refused(verdict: Verdict, error: Unmendable) -> Verdict:
+    return verdict._replace(outcome="not mended", reason=str(error), detail=error.local)
