@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
@@ -15,6 +16,7 @@ from torch import nn
 
 from client_app.introduce import introduction
 from client_app.member import Member
+from client_app.sparsely import Sparsely
 from fedmend import phase as phases
 from fedmend import plugins, sums, training, wire
 from fedmend.arms import ARMS
@@ -60,6 +62,9 @@ def _error(code: Trouble, reason: str, message: Message) -> Message:
 
 
 def _settings(context: Context) -> Settings:
+    log.setLevel(logging.INFO)
+    if not log.hasHandlers():
+        logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
     settings = Settings.read(context.run_config)
     torch.set_num_threads(settings.threads)
     return settings
@@ -72,7 +77,7 @@ def query(message: Message, context: Context) -> Message:
     settings = _settings(context)
     member = Member.of(context.node_config, context.node_id, settings)
     run = str(message.content.config_records[wire.CONFIG]["run"])
-    site = member.site(settings, settings.class_list, run, joining=True)
+    site = member.site(settings, settings.class_list, run, joining=True, progress=Sparsely(log))
     return Message(introduction(site).record(), reply_to=message)
 
 
@@ -87,7 +92,9 @@ class Round:
         self.strategy = strategy_of(self.settings, self.task)
         self.codec = plugins.CODECS.build(self.settings.codec)
         member = Member.of(context.node_config, context.node_id, self.settings)
-        self.site = member.site(self.settings, self.task.classes, self.task.run)
+        self.site = member.site(
+            self.settings, self.task.classes, self.task.run, progress=Sparsely(log)
+        )
         self.store = member.store(self.task)
         self.store.promote(self.task.best)
         self.memory = (

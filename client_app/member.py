@@ -8,6 +8,8 @@ from pathlib import Path
 
 from client_app.cache import Cache
 from client_app.site import LocalSite, Share
+from client_app.source import Progress
+from client_app.workers import cores
 from fedmend import plugins
 from fedmend.errors import DataError
 from fedmend.files import write_atomically
@@ -33,6 +35,8 @@ class Member:
     """Spec of the reader."""
     share: Share
     folder: Path
+    busy: bool = False
+    """Whether other sites decode images of their own on this machine at the same time."""
 
     @classmethod
     def of(cls, node: Mapping[str, object], node_id: int, settings: Settings) -> Member:
@@ -62,10 +66,17 @@ class Member:
                 "would have the same images"
             )
         data = settings.data.replace("{site}", str(number))
-        return cls(f"site-{number}", data, Share() if own else Share(number, of), folder)
+        share = Share() if own else Share(number, of)
+        return cls(f"site-{number}", data, share, folder, busy=own and of > 1)
 
     def site(
-        self, settings: Settings, classes: Sequence[str], run: str = "", *, joining: bool = False
+        self,
+        settings: Settings,
+        classes: Sequence[str],
+        run: str = "",
+        *,
+        joining: bool = False,
+        progress: Progress | None = None,
     ) -> LocalSite:
         """Open the site's images.
 
@@ -75,6 +86,7 @@ class Member:
             run: its name: the images are taken for what they were when the site joined it.
                 Empty: they are looked at afresh, and nothing is noted.
             joining: whether the site joins the run just now.
+            progress: told how many images are decoded; None: nobody is.
 
         Raises:
             DataError, SpecError: they cannot be read.
@@ -92,7 +104,19 @@ class Member:
         # In a simulation the sites share one source: the first speaks for what it rejected.
         listed = noted.parent if run and self.share.number == 0 else None
         return LocalSite(
-            self.name, reader, self.share, settings, cache, classes, fingerprint, listed
+            self.name,
+            reader,
+            self.share,
+            settings,
+            cache,
+            classes,
+            fingerprint,
+            listed,
+            # Where simulated sites share a source, one decodes and the others wait for it, so that
+            # a machine's cores are as free for it as a real site's. Sites with images of their own
+            # decode side by side, as many as the simulation has workers of so many threads.
+            workers=settings.threads if self.busy else cores(),
+            progress=progress,
         )
 
     def store(self, task: Task) -> SiteStore:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from client_app.cache import Cache
 from client_app.dicom import quarantine as quarantined
-from client_app.source import Source, open_source
+from client_app.source import Progress, Source, open_source
 from client_app.split import split_records
 from fedmend import plugins, randomness
 from fedmend.records import Pixels, Reader, Record, quantised
@@ -67,7 +67,12 @@ class LocalSite:
         classes: Sequence[str],
         fingerprint: str,
         quarantine: Path | None = None,
+        *,
+        workers: int = 1,
+        progress: Progress | None = None,
     ) -> None:
+        self._workers = workers
+        self._progress = progress
         self._name = name
         self._quarantine = quarantine
         self.reader = reader
@@ -95,6 +100,8 @@ class LocalSite:
                 size=size,
                 channels=channels,
                 fingerprint=self._fingerprint,
+                workers=self._workers,
+                progress=self._progress,
             )
             if self._quarantine is not None:
                 quarantined.write(self._quarantine, self._source.rejected)

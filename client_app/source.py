@@ -11,27 +11,57 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
 from client_app.cache import Cache
-from client_app.entries import Writer
+from client_app.entries import Arrays, Writer
 from client_app.fit import fit
+from client_app.workers import Mapped, Work, Workers
 from fedmend.errors import DataError, RunError, UserError
 from fedmend.records import Index, Pixels, Reader, Record, Rejected, quantised
 
-_DECODER = "2"  # of what pixels become; a change of it decodes everything anew
-_AHEAD = 8  # images a thread may be ahead of what is written
+_DECODER = "3"  # of what pixels become; a change of it decodes everything anew
 
-Progress = Callable[[int, int], None]
-"""Called with the number of images decoded and the number of all."""
+Step = Literal["reading", "decoding"]
+"""Files that are looked at, and images that are decoded."""
+Progress = Callable[[Step, int, int], None]
+"""Called with the step, how many are done, and how many there are."""
 
-Decoded = npt.NDArray[np.uint16] | Rejected
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@runtime_checkable
+class Divided(Protocol):
+    """A reader whose index is work that can be divided between processes."""
+
+    def index_by(self, mapped: Mapped) -> Index:
+        """Return what ``index`` does, its files looked at by ``mapped``."""
+        ...
+
+
+@runtime_checkable
+class Copied(Protocol):
+    """A reader that knows of other copies of its images, should the one that is used fail."""
+
+    def copies(self, record: Record) -> Sequence[Record]:
+        """Return records of the same image that ``load`` takes too, in order of preference."""
+        ...
+
+
+class Decoded(NamedTuple):
+    """What became of one record."""
+
+    pixels: npt.NDArray[np.uint16] | None
+    """(C, H, W); None: no copy of the image can be decoded."""
+    failed: Sequence[Rejected]
+    """The copies that were tried first."""
+    instead: Record | None = None
+    """The copy that is used, where it is not the record itself."""
 
 
 class Source(NamedTuple):
@@ -54,7 +84,7 @@ def open_source(
     size: int,
     channels: int,
     fingerprint: str = "",
-    threads: int = 1,
+    workers: int = 1,
     progress: Progress | None = None,
 ) -> Source:
     """Return a reader's images, each fitted into a square; decoded where the cache lacks them.
@@ -66,49 +96,49 @@ def open_source(
         size: the square's side in pixels.
         channels: 1 (grey) or 3 (RGB).
         fingerprint: what the reader's was when the run began; empty: what it is now.
-        threads: that decode; the result does not depend on their number.
-        progress: told after each image that is decoded.
+        workers: processes that decode, this one included; the result does not depend on their
+            number. With several, the reader is sent to them and must be fit for ``pickle``; one
+            with a true attribute ``whole`` is not.
+        progress: told after each file that is looked at and each image that is decoded.
 
     Raises:
         DataError: the source as a whole cannot be used, or no room is left for it.
         RunError: it failed or changed while it was read; nothing of it was kept.
     """
-    index = _indexed(cache, reader, fingerprint)
-    records = index.records
+    with Workers(1 if getattr(reader, "whole", False) else workers) as crew:
 
-    def fill(writer: Writer) -> None:
+        def mapped(step: Step) -> Mapped:
+            return _told(crew, step, progress)
+
+        index = _indexed(cache, reader, fingerprint, mapped("reading"))
         decode = _Decoding(reader, size, channels)
-        decoded = enumerate(_in_order(decode, records, threads))
-        failed: list[tuple[int, Rejected]] = []
-        with writer.rows("image", np.uint16, (channels, size, size)) as write:
-            for row, each in decoded:
-                if isinstance(each, Rejected):
-                    failed.append((row, each))
-                else:
-                    write(each)
-                if progress is not None:
-                    progress(row + 1, len(records))
-        writer.array("bad", np.array([row for row, _ in failed], dtype=np.int64))
-        writer.array("failed", _packed([each for _, each in failed]))
+        content = _content(reader, index.records)
+        key = f"pixels {_DECODER} {getattr(reader, 'decoding', '')} {content} {size} {channels}"
 
-    content = hashlib.sha256("".join(record.uid for record in records).encode()).hexdigest()
-    decoding = str(getattr(reader, "decoding", ""))
-    key = f"pixels {_DECODER} {decoding} {content} {size} {channels}"
-    kept = cache.entry(key, len(records) * channels * size * size * 2, fill)
-    bad = set(kept["bad"].tolist())
-    return Source(
-        records=tuple(record for row, record in enumerate(records) if row not in bad),
-        rejected=(*index.rejected, *(Rejected(*pair) for pair in _unpacked(kept["failed"]))),
-        pixels=Pixels(kept["image"]),
-        key=key,
-    )
+        def fill(writer: Writer) -> None:
+            _fill(writer, mapped("decoding")(decode, index.records), (channels, size, size))
+
+        kept = cache.entry(key, len(index.records) * channels * size * size * 2, fill)
+    return _source(index, kept, key)
 
 
-def _indexed(cache: Cache, reader: Reader, fingerprint: str) -> Index:
+def _told(crew: Workers, step: Step, progress: Progress | None) -> Mapped:
+    """Return what does work and tells how far it is."""
+
+    def mapped(work: Work[Item, Result], items: Sequence[Item]) -> Iterator[Result]:
+        for done, result in enumerate(crew.map(work, items), 1):
+            yield result
+            if progress is not None:
+                progress(step, done, len(items))
+
+    return mapped
+
+
+def _indexed(cache: Cache, reader: Reader, fingerprint: str, mapped: Mapped) -> Index:
     def make() -> dict[str, npt.NDArray[Any]]:
         if fingerprint and reader.fingerprint() != fingerprint:
             raise RunError("the images changed while the run was going on; start again")
-        index = reader.index()
+        index = reader.index_by(mapped) if isinstance(reader, Divided) else reader.index()
         return {"records": _packed(index.records), "rejected": _packed(index.rejected)}
 
     kept = cache.arrays(f"index {_DECODER} {fingerprint or reader.fingerprint()}", make)
@@ -116,6 +146,51 @@ def _indexed(cache: Cache, reader: Reader, fingerprint: str) -> Index:
         [Record(*fields) for fields in _unpacked(kept["records"])],
         [Rejected(*pair) for pair in _unpacked(kept["rejected"])],
     )
+
+
+def _content(reader: Reader, records: Sequence[Record]) -> str:
+    """Return a hash of all bytes that pixels may come from."""
+    uids = [record.uid for record in records]
+    if isinstance(reader, Copied):
+        uids += [copy.uid for record in records for copy in reader.copies(record)]
+    return hashlib.sha256("".join(uids).encode()).hexdigest()
+
+
+def _fill(writer: Writer, images: Iterator[Decoded], shape: tuple[int, int, int]) -> None:
+    """Write the images that can be decoded, and what became of the others, as they come."""
+    bad: list[int] = []
+    failed: dict[str, Rejected] = {}
+    instead: list[tuple[int, Record]] = []
+    with writer.rows("image", np.uint16, shape) as write:
+        for row, each in enumerate(images):
+            # A file with many frames that fail is one bad file, by its first frame's reason.
+            for one in each.failed:
+                failed.setdefault(one.source, one)
+            if each.pixels is None:
+                bad.append(row)
+            else:
+                write(each.pixels)
+            if each.instead is not None:
+                instead.append((row, each.instead))
+    writer.array("bad", np.array(bad, dtype=np.int64))
+    writer.array("failed", _packed(list(failed.values())))
+    writer.array("instead", _packed(instead))
+
+
+def _source(index: Index, kept: Arrays, key: str) -> Source:
+    bad = set(kept["bad"].tolist())
+    instead = {row: Record(*fields) for row, fields in _unpacked(kept["instead"])}
+    records = tuple(
+        # The uid stays: it seeds what is drawn for the image, and orders the records.
+        record if row not in instead else record._replace(facts=instead[row].facts)
+        for row, record in enumerate(index.records)
+        if row not in bad
+    )
+    failed = [Rejected(*fields) for fields in _unpacked(kept["failed"])]
+    listed = {each.source for each in failed}
+    used = {str(record.facts.get("path")) for record in instead.values()} - listed
+    spared = [each for each in index.rejected if each.source not in used | listed]
+    return Source(records, (*spared, *failed), Pixels(kept["image"]), key)
 
 
 def _packed(rows: Sequence[Sequence[Any]]) -> npt.NDArray[np.uint8]:
@@ -136,6 +211,23 @@ class _Decoding:
         self.channels = channels
 
     def __call__(self, record: Record) -> Decoded:
+        tried = self._decoded(record)
+        if not isinstance(tried, Rejected):
+            return Decoded(tried, ())
+        failed = [tried]
+        for copy in self.reader.copies(record) if isinstance(self.reader, Copied) else ():
+            tried = self._decoded(copy)
+            if not isinstance(tried, Rejected):
+                return Decoded(tried, failed, copy)
+            failed.append(tried)
+        return Decoded(None, failed)
+
+    def lost(self, record: Record) -> Decoded:
+        """Return that a record cannot be decoded, because processes died over it."""
+        source = str(record.facts.get("path", record.uid))
+        return Decoded(None, [Rejected(source, "cannot be decoded", "the process died over it")])
+
+    def _decoded(self, record: Record) -> npt.NDArray[np.uint16] | Rejected:
         try:
             image = self.reader.load(record)
             _check(image)
@@ -156,18 +248,6 @@ class _Decoding:
 def _check(image: Tensor) -> None:
     if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise DataError("the image is neither grey nor RGB")
-    if not bool(((image >= 0) & (image <= 1)).all()):  # also what is not finite
+    low, high = (float(end) for end in image.aminmax())
+    if not (low >= 0 and high <= 1):  # also what is not finite
         raise DataError("the image has values outside 0 to 1")
-
-
-def _in_order(
-    decode: Callable[[Record], Decoded], records: Sequence[Record], threads: int
-) -> Iterator[Decoded]:
-    """Decode on several threads, a bounded number of images ahead of whoever asks."""
-    if threads == 1:
-        yield from map(decode, records)
-        return
-    waiting = iter(records)
-    with ThreadPoolExecutor(threads) as pool:
-        while batch := list(islice(waiting, threads * _AHEAD)):
-            yield from pool.map(decode, batch)

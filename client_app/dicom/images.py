@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +13,7 @@ from client_app.dicom.copies import Entry, once
 from client_app.dicom.labels import NOTHING, Claim, Labelling, Labels
 from client_app.dicom.window import Window
 from client_app.readers.tree import Tree
+from client_app.workers import Mapped, here
 from fedmend.errors import DataError, RunError
 from fedmend.records import Index, Record, Rejected
 
@@ -26,7 +23,6 @@ if TYPE_CHECKING:  # imported where a file is read: whoever only builds the read
     from client_app.dicom.headers import Header
 
 _VERSION = 1
-_AT_ONCE = 256  # files that are handed to the threads together
 _FRAME_DIGITS = 8
 
 SEVERAL_FRAMES = "the file has several frames"
@@ -63,6 +59,14 @@ class Images:
         self.decoding = f"dicom {_VERSION} {window}"
         self._last = threading.local()
 
+    def __getstate__(self) -> dict[str, object]:
+        """Leave out the file read last: a worker process has its own."""
+        return {name: held for name, held in self.__dict__.items() if name != "_last"}
+
+    def __setstate__(self, state: dict[str, object]) -> None:
+        self.__dict__.update(state)
+        self._last = threading.local()
+
     def fingerprint(self) -> str:
         """Return a hash of parameters, tables, and all files' names, sizes, times and modes.
 
@@ -84,10 +88,20 @@ class Images:
             DataError: the folder or its labels cannot be used.
             RunError: the disk fails.
         """
+        return self.index_by(here)
+
+    def index_by(self, mapped: Mapped) -> Index:
+        """Return the index; ``mapped`` reads the headers.
+
+        Raises:
+            DataError: the folder or its labels cannot be used.
+            RunError: the disk fails.
+        """
         labels = self.source.read(self.tree)
         rejected = list(labels.rejected) if labels else []
         entries = []
-        for path, header in self._headers():
+        names = self._names()
+        for path, header in zip(names, mapped(_Reading(self.tree), names), strict=True):
             try:
                 entries.append(_entry(path, header, labels))
             except DataError as error:
@@ -138,22 +152,6 @@ class Images:
         names = (name for name in self.tree.names() if name not in tables)
         return sorted(name for name in names if self.source.admits(name))
 
-    def _headers(self) -> Iterator[tuple[str, Header | DataError]]:
-        """Read all headers in order of the paths; threads read ahead, by a bounded number."""
-        waiting = iter(self._names())
-        with ThreadPoolExecutor(min(8, 2 * (os.cpu_count() or 1))) as pool:
-            while batch := list(islice(waiting, _AT_ONCE)):
-                yield from zip(batch, pool.map(self._header, batch), strict=True)
-
-    def _header(self, path: str) -> Header | DataError:
-        from client_app.dicom import headers
-
-        try:
-            with self.tree.opened(path) as file:
-                return headers.read(file)
-        except DataError as error:
-            return error
-
     def _records(self, entry: Entry, rejected: list[Rejected]) -> list[Record]:
         """Return the records of a file: one a frame."""
         count = entry.header.frames
@@ -162,6 +160,29 @@ class Images:
             return []
         chosen = [count // 2] if self.frames == "middle" else range(count)
         return [_record(entry, frame) for frame in chosen]
+
+
+class _Reading:
+    """Reads one file's header, or says why it cannot be used."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+
+    def __call__(self, path: str) -> Header | DataError:
+        from client_app.dicom import headers
+
+        try:
+            with self.tree.opened(path) as file:
+                return headers.read(file)
+        except DataError as error:
+            return error
+
+    def lost(self, path: str) -> Header | DataError:
+        """Return that a header cannot be read, because processes died over it."""
+        del path
+        from client_app.dicom.untrusted import UNDECODABLE, Untrusted
+
+        return Untrusted(UNDECODABLE, local="the process died over its header")
 
 
 def _entry(path: str, header: Header | DataError, labels: Labels | None) -> Entry:

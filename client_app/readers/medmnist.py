@@ -47,6 +47,9 @@ class MedMNIST:
         classes: their names, in the order of the labels' numbers; empty: the data set's own.
     """
 
+    whole = True
+    """It holds its images in memory: processes beside this one would each hold them again."""
+
     def __init__(
         self, path: Path, name: str, size: int, download: bool, classes: tuple[str, ...]
     ) -> None:

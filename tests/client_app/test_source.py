@@ -5,6 +5,7 @@ import os
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from unittest.mock import ANY
 
 import numpy as np
 import pytest
@@ -14,11 +15,14 @@ from torch import Tensor
 
 from client_app.cache import Cache
 from client_app.fit import fit
+from client_app.readers.dicom import dicom
 from client_app.readers.folder import folder
 from client_app.readers.phantom import phantom
 from client_app.source import open_source
+from client_app.workers import Workers
 from fedmend.errors import DataError, RunError
 from fedmend.records import Index, Reader, Record, Rejected
+from tests.dicom_files import encoded, write
 
 
 class Drawn:
@@ -135,7 +139,7 @@ def test_images_that_fail_are_rejected_and_the_others_keep_their_pixels(
     shades = [number / 10 for number in range(9)]
     for _ in range(2):  # the second time from the cache
         reader = Drawn(shades, FAILURES)
-        source = open_source(cache, reader, size=16, channels=1, threads=threads)
+        source = open_source(cache, reader, size=16, channels=1, workers=threads)
         numbers = [int(record.uid, 16) for record in source.records]
         assert numbers == [1, 4, 8]
         assert source.pixels.array.shape == (3, 1, 16, 16)  # row by row the records'
@@ -171,12 +175,13 @@ def test_nothing_at_all_is_a_source_too(cache: Cache) -> None:
 
 
 def test_progress_is_told_image_by_image(cache: Cache) -> None:
-    told: list[tuple[int, int]] = []
-    reader = Drawn(SHADES)
-    open_source(
-        cache, reader, size=16, channels=1, progress=lambda done, of: told.append((done, of))
-    )
-    assert told == [(1, 5), (2, 5), (3, 5), (4, 5), (5, 5)]
+    told: list[tuple[str, int, int]] = []
+
+    def progress(step: str, done: int, of: int) -> None:
+        told.append((step, done, of))
+
+    open_source(cache, Drawn(SHADES), size=16, channels=1, progress=progress)
+    assert told == [("decoding", done, 5) for done in range(1, 6)]
 
 
 def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
@@ -184,7 +189,7 @@ def test_the_number_of_threads_changes_nothing(tmp_path: Path) -> None:
     for threads in (1, 4):
         cache = Cache(tmp_path / str(threads), 2**30)
         source = open_source(
-            cache, phantom(count=40, size=20), size=16, channels=1, threads=threads
+            cache, phantom(count=40, size=20), size=16, channels=1, workers=threads
         )
         pixels.append(np.array(source.pixels.array))
     np.testing.assert_array_equal(pixels[0], pixels[1])
@@ -234,3 +239,37 @@ def test_of_several_processes_one_decodes_and_all_see_the_same(tmp_path: Path) -
         process.join(60)
     assert [process.exitcode for process in processes] == [0] * 4
     assert len(log.read_text().split()) == 20
+
+
+def test_processes_give_the_same_records_pixels_and_refusals(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Workers.__init__, "__defaults__", (0.0,))
+    for number in range(60):
+        write(tmp_path / "data" / f"{number % 7}" / f"IM{number}", number, shape=(20, 30))
+    write(tmp_path / "data" / "loop", 99, shape=(9, 20, 30))
+    (tmp_path / "data" / "broken").write_bytes(encoded(1)[:-9])
+    sources = []
+    told: list[tuple[str, int, int]] = []
+    for workers in (1, 3):
+        cache = Cache(tmp_path / str(workers), 2**30)
+        told.clear()
+        sources.append(
+            open_source(
+                cache,
+                dicom(path=tmp_path / "data"),
+                size=16,
+                channels=1,
+                workers=workers,
+                progress=lambda *step: told.append(step),
+            )
+        )
+    alone, together = sources
+    assert together.records == alone.records
+    assert together.rejected == alone.rejected == (Rejected("broken", "truncated", ANY),)
+    assert len(alone.records) == 69
+    np.testing.assert_array_equal(together.pixels.array, alone.pixels.array)
+    assert told == [
+        *(("reading", done, 62) for done in range(1, 63)),
+        *(("decoding", done, 69) for done in range(1, 70)),
+    ]
