@@ -311,6 +311,85 @@ def impute(
     work(path, imputer, to, Options(detector, scale.value, device, threads))
 
 
+@app.command()
+@plain_spoken
+def provision(
+    out: Annotated[
+        Path, typer.Option(help="The federation's folder, to be made or added to.")
+    ] = Path("federation"),
+    coordinator: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="HOST",
+            help="Host name or IP address of the coordinator; sites use the first one.",
+            show_default=False,
+        ),
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="That sites connect to (8443).", show_default=False)
+    ] = None,
+    site: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME", help="A hospital to add.", show_default=False),
+    ] = None,
+    renew: Annotated[
+        bool, typer.Option("--renew", help="Give the coordinator a new certificate.")
+    ] = False,
+) -> None:
+    """Make keys, certificates and a folder per hospital for a federation of real sites."""
+    from commands.provision import Wanted
+    from commands.provision import provision as work
+
+    work(out, Wanted(coordinator or [], port, site or [], renew))
+
+
+@app.command()
+@plain_spoken
+def revoke(
+    name: Annotated[str, typer.Argument(help="Of the site.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="The federation's folder.")] = Path("federation"),
+) -> None:
+    """Take a hospital's key out of the federation."""
+    from commands.provision import revoke as work
+
+    work(name, out)
+
+
+@app.command()
+@plain_spoken
+def register(
+    folder: Annotated[Path, typer.Argument(help="The coordinator's folder.", show_default=False)],
+    superlink: Annotated[
+        str,
+        typer.Option(
+            metavar="HOST:PORT", help="Its Control API (127.0.0.1:8000).", show_default=False
+        ),
+    ] = "",
+) -> None:
+    """Tell the running SuperLink which hospitals' keys are valid, and which are not any more."""
+    from commands.provision import register as work
+
+    work(folder, superlink)
+
+
+@app.command()
+@plain_spoken
+def doctor(
+    site: Annotated[
+        Path | None,
+        typer.Option(metavar="SITE.toml", help="Look at this site.", show_default=False),
+    ] = None,
+    coordinator: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Look at this coordinator.", show_default=False),
+    ] = None,
+) -> None:
+    """Look at everything that a hospital or a coordinator needs; exit status 1 for a problem."""
+    from commands.doctor import doctor as work
+
+    work(site, coordinator)
+
+
 def main() -> None:
     """Run the command that the shell's words name."""
     app()

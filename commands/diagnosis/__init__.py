@@ -1,0 +1,1 @@
+"""What ``fedmend doctor`` looks at, before a site joins and while it takes part."""

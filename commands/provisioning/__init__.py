@@ -1,0 +1,1 @@
+"""Keys, certificates and folders of a federation of real sites."""
