@@ -28,8 +28,13 @@ class Entry(NamedTuple):
         return [*marks, f"instance {self.header.instance}"] if self.header.instance else marks
 
 
-def once(entries: Sequence[Entry], rejected: list[Rejected]) -> Iterator[Entry]:
-    """Yield every image once: the first of its copies, unless these contradict one another."""
+def once(
+    entries: Sequence[Entry], rejected: list[Rejected]
+) -> Iterator[tuple[Entry, Sequence[Entry]]]:
+    """Yield every image once: the first of its copies, unless these contradict one another.
+
+    With it come the copies that may do where it fails: of other bytes, and as many frames.
+    """
     kept: dict[str, list[Entry]] = {}
     owner: dict[str, str] = {}
     for entry in entries:
@@ -44,4 +49,8 @@ def once(entries: Sequence[Entry], rejected: list[Rejected]) -> Iterator[Entry]:
             rejected.extend(Rejected(each.path, CONTRADICTING) for each in (first, *others))
         else:
             rejected.extend(Rejected(other.path, TWICE, first.path) for other in others)
-            yield first
+            yield first, [other for other in others if _may_do(other.header, first.header)]
+
+
+def _may_do(header: Header, instead_of: Header) -> bool:
+    return header.digest != instead_of.digest and header.frames == instead_of.frames

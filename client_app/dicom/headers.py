@@ -21,6 +21,7 @@ from client_app.dicom import files
 from client_app.dicom.layout import Layout, layout
 from client_app.dicom.quiet import quiet
 from client_app.dicom.untrusted import EMPTY, INCONSISTENT, NOT_DICOM, SHORT, TRUNCATED, Untrusted
+from client_app.dicom.upright import turn
 from client_app.dicom.values import items, number, numbers, text
 
 _PREFIX = 256 * 1024
@@ -34,7 +35,7 @@ _KEYWORDS = {0x7FE00008: "FloatPixelData", 0x7FE00009: "DoubleFloatPixelData",
 TEXTS = (
     "Modality", "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "ViewPosition",
     "Laterality", "ImageLaterality", "BodyPartExamined", "PhotometricInterpretation",
-    "StudyInstanceUID",
+    "StudyInstanceUID", "PatientOrientation",
 )  # fmt: skip
 """Facts that are text, by their keywords in the standard."""
 NUMBERS = (
@@ -231,6 +232,8 @@ def _facts(dataset: Dataset, claimed: Layout) -> dict[str, str | float]:
         pair = numbers(dataset, keyword) or numbers(measures, keyword)
         if len(pair) == 2:
             facts[f"{keyword}Row"], facts[f"{keyword}Column"] = pair
+    if name := turn(dataset).name:
+        facts["turned"] = name
     facts["NumberOfFrames"] = float(claimed.frames)
     facts["TransferSyntaxUID"] = sys.intern(str(claimed.syntax))
     return facts

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import json
+import sys
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -11,6 +14,8 @@ from torch import Tensor
 
 from client_app.dicom.copies import Entry, once
 from client_app.dicom.labels import NOTHING, Claim, Labelling, Labels
+from client_app.dicom.proportions import Aspect
+from client_app.dicom.reading import Reading
 from client_app.dicom.window import Window
 from client_app.readers.tree import Tree
 from client_app.workers import Mapped, here
@@ -22,7 +27,7 @@ if TYPE_CHECKING:  # imported where a file is read: whoever only builds the read
 
     from client_app.dicom.headers import Header
 
-_VERSION = 1
+_VERSION = 2
 _FRAME_DIGITS = 8
 
 SEVERAL_FRAMES = "the file has several frames"
@@ -36,7 +41,8 @@ class Images:
 
     ``facts`` hold what the header says of the acquisition, by the standard's keywords (numbers as
     floats; ``PixelSpacingRow`` and ``PixelSpacingColumn``), over them the further columns of the
-    labels, and over these ``path`` and ``frame`` (from 0), where the image is.
+    labels, and over these ``path`` and ``frame`` (from 0), where the image is; ``turned``, where
+    it is shown otherwise than it is stored; and ``copies``, where there are others of it.
 
     A record's uid is the SHA-256 of the file; where it has several frames, the last 8 of its 64
     digits are the frame's number instead, so that the frames of a file follow one another.
@@ -46,17 +52,21 @@ class Images:
         source: of the labels.
         frames: what becomes of files with several.
         window: how stored values become grey.
+        aspect: whether images keep their proportions.
 
     Raises:
         ValueError: no such window.
     """
 
-    def __init__(self, path: Path, source: Labelling, *, frames: Frames, window: str) -> None:
+    def __init__(
+        self, path: Path, source: Labelling, *, frames: Frames, window: str, aspect: Aspect
+    ) -> None:
         self.tree = Tree(path)
         self.source = source
         self.frames = frames
         self.window = Window.parse(window)
-        self.decoding = f"dicom {_VERSION} {window}"
+        self.aspect: Aspect = aspect
+        self.decoding = f"dicom {_VERSION} {window} {aspect}"
         self._last = threading.local()
 
     def __getstate__(self) -> dict[str, object]:
@@ -101,7 +111,7 @@ class Images:
         rejected = list(labels.rejected) if labels else []
         entries = []
         names = self._names()
-        for path, header in zip(names, mapped(_Reading(self.tree), names), strict=True):
+        for path, header in zip(names, mapped(Reading(self.tree), names), strict=True):
             try:
                 entries.append(_entry(path, header, labels))
             except DataError as error:
@@ -109,24 +119,43 @@ class Images:
         if labels:
             rejected.extend(labels.unmatched())
         records = [
-            record for entry in once(entries, rejected) for record in self._records(entry, rejected)
+            record
+            for entry, others in once(entries, rejected)
+            for record in self._records(entry, others, rejected)
         ]
         return Index(sorted(records, key=lambda record: record.uid), sorted(rejected))
 
     def load(self, record: Record) -> Tensor:
-        """Return one image, (C, H, W) float32 in [0, 1], at its own size.
+        """Return one image, (C, H, W) float32 in [0, 1], upright and with square pixels.
 
         Raises:
             DataError: its pixels cannot be trusted.
             RunError: it is not what it was when it was indexed.
         """
-        from client_app.dicom import display
+        from client_app.dicom import display, upright
+        from client_app.dicom.proportions import proportioned
 
         path, frame = str(record.facts["path"]), int(record.facts["frame"])
         try:
-            return display.image(self._dataset(path, record), frame, self.window)
+            dataset = self._dataset(path, record)
+            turn = upright.turn(dataset)
+            image = upright.turned(display.image(dataset, frame, self.window), turn)
+            ratio = display.aspect(dataset, frame)
+            return proportioned(image, 1 / ratio if turn.transposed else ratio, self.aspect)
         except DataError as error:
             raise DataError(str(error), local=path) from error
+
+    def copies(self, record: Record) -> list[Record]:
+        """Return the same image in other files of the folder, in order of their paths."""
+        found = json.loads(str(record.facts.get("copies", "[]")))
+        facts = {name: fact for name, fact in record.facts.items() if name != "copies"}
+        frame = int(facts.get("frame", 0))
+        return [
+            record._replace(
+                uid=_uid(digest, frame, int(facts["NumberOfFrames"])), facts=facts | {"path": path}
+            )
+            for path, digest in found
+        ]
 
     def _dataset(self, path: str, record: Record) -> Dataset:
         """Return a file's data set; frames that follow one another read it once a thread."""
@@ -152,37 +181,16 @@ class Images:
         names = (name for name in self.tree.names() if name not in tables)
         return sorted(name for name in names if self.source.admits(name))
 
-    def _records(self, entry: Entry, rejected: list[Rejected]) -> list[Record]:
+    def _records(
+        self, entry: Entry, others: Sequence[Entry], rejected: list[Rejected]
+    ) -> list[Record]:
         """Return the records of a file: one a frame."""
         count = entry.header.frames
         if count > 1 and self.frames == "refuse":
             rejected.append(Rejected(entry.path, SEVERAL_FRAMES, f"{count} frames"))
             return []
         chosen = [count // 2] if self.frames == "middle" else range(count)
-        return [_record(entry, frame) for frame in chosen]
-
-
-class _Reading:
-    """Reads one file's header, or says why it cannot be used."""
-
-    def __init__(self, tree: Tree) -> None:
-        self.tree = tree
-
-    def __call__(self, path: str) -> Header | DataError:
-        from client_app.dicom import headers
-
-        try:
-            with self.tree.opened(path) as file:
-                return headers.read(file)
-        except DataError as error:
-            return error
-
-    def lost(self, path: str) -> Header | DataError:
-        """Return that a header cannot be read, because processes died over it."""
-        del path
-        from client_app.dicom.untrusted import UNDECODABLE, Untrusted
-
-        return Untrusted(UNDECODABLE, local="the process died over its header")
+        return [_record(entry, others, frame) for frame in chosen]
 
 
 def _entry(path: str, header: Header | DataError, labels: Labels | None) -> Entry:
@@ -198,23 +206,31 @@ def _entry(path: str, header: Header | DataError, labels: Labels | None) -> Entr
     return Entry(path, header, labels.of(path, header) if labels else NOTHING)
 
 
-def _record(entry: Entry, frame: int) -> Record:
+def _uid(digest: str, frame: int, count: int) -> str:
+    return digest if count == 1 else f"{digest[:-_FRAME_DIGITS]}{frame:0{_FRAME_DIGITS}x}"
+
+
+def _record(entry: Entry, others: Sequence[Entry], frame: int) -> Record:
     header, claim = entry.header, entry.claim
-    uid = header.digest
-    if header.frames > 1:
-        uid = f"{uid[:-_FRAME_DIGITS]}{frame:0{_FRAME_DIGITS}x}"
+    facts: dict[str, str | float] = {
+        **header.facts,
+        **claim.facts,
+        "NumberOfFrames": float(header.frames),
+        "path": entry.path,
+        "frame": float(frame),
+    }
+    if others:
+        facts["copies"] = json.dumps([(other.path, other.header.digest) for other in others])
     return Record(
-        uid=uid,
+        uid=_uid(header.digest, frame, header.frames),
         label=claim.label,
         group=_group(header, claim),
         split=claim.split,
         noisy=claim.noisy,
+        # Workers send their own copies of names and texts, which mostly are the same.
         facts={
-            **header.facts,
-            **claim.facts,
-            "NumberOfFrames": float(header.frames),
-            "path": entry.path,
-            "frame": float(frame),
+            sys.intern(name): sys.intern(fact) if isinstance(fact, str) else fact
+            for name, fact in facts.items()
         },
     )
 

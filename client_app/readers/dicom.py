@@ -8,6 +8,7 @@ from typing import NamedTuple
 from client_app.dicom import labels as labelling
 from client_app.dicom.images import Frames, Images
 from client_app.dicom.labels import KEYS, Columns, Labels
+from client_app.dicom.proportions import Aspect
 from client_app.readers import pattern
 from client_app.readers.tree import Tree
 from fedmend.plugins import READERS
@@ -59,6 +60,7 @@ def dicom(
     glob: str = "**",
     window: str = "file",
     frames: Frames = "each",
+    aspect: Aspect = "keep",
 ) -> Reader:
     """Read a folder of DICOM files, whatever they are called.
 
@@ -80,6 +82,7 @@ def dicom(
         window: file (the header's), file:2 (its second), range (of the stored values) or
             CENTRE/WIDTH (40/400).
         frames: of a file with several, take each, the middle one, or refuse the file.
+        aspect: keep an image's proportions, with margins around it, or stretch it to the square.
 
     Raises:
         ValueError: columns are named, but no table; or a value that makes no sense.
@@ -92,7 +95,7 @@ def dicom(
         raise ValueError("glob must be a pattern such as ** or **/*.dcm; got ''")
     columns = Columns(image, label, patient, split, noisy)
     table = FromTable(labels.removeprefix("./"), columns, _key(image, key), glob)
-    return Images(path, table, frames=frames, window=window)
+    return Images(path, table, frames=frames, window=window, aspect=aspect)
 
 
 def _key(image: str, key: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from client_app.dicom.images import Frames, Images
 from client_app.dicom.labels import Claim, Labels
+from client_app.dicom.proportions import Aspect
 from client_app.readers import table
 from client_app.readers.tree import Tree
 from fedmend.errors import DataError
@@ -135,7 +136,14 @@ def _class_of(cell: str) -> str | None:
 
 
 @READERS.register("rsna")
-def rsna(*, path: Path, window: str = "file", frames: Frames = "each", test: bool = True) -> Reader:
+def rsna(
+    *,
+    path: Path,
+    window: str = "file",
+    frames: Frames = "each",
+    aspect: Aspect = "keep",
+    test: bool = True,
+) -> Reader:
     """Read the mammograms of the RSNA challenge of 2022.
 
     ``train.csv`` labels ``train_images/<patient_id>/<image_id>.dcm``, or in the flat form
@@ -147,9 +155,10 @@ def rsna(*, path: Path, window: str = "file", frames: Frames = "each", test: boo
         window: file (the header's), file:2 (its second), range (of the stored values) or
             CENTRE/WIDTH.
         frames: of a file with several, take each, the middle one, or refuse the file.
+        aspect: keep an image's proportions, with margins around it, or stretch it to the square.
         test: read ``test_images`` too, as unlabelled images of the test split.
 
     Raises:
         ValueError: no such window.
     """
-    return Images(path, Rsna(test), frames=frames, window=window)
+    return Images(path, Rsna(test), frames=frames, window=window, aspect=aspect)

@@ -347,3 +347,109 @@ def test_a_federation_runs_on_hospitals_folders(tmp_path: Path) -> None:
     )
     assert "broken.dcm" not in told
     assert uid("instance 1") not in told
+
+
+@pytest.mark.parametrize("kind", ["dicom", "rsna"])
+def test_pixels_that_are_not_square_keep_the_pictures_proportions(
+    tmp_path: Path, kind: str
+) -> None:
+    root = tmp_path / "train_images" / "P1" if kind == "rsna" else tmp_path
+    write(root / "a", 1, shape=(8, 6), PixelSpacing=[1.0, 0.5])
+    (tmp_path / "train.csv").write_text("patient_id,image_id,cancer\nP1,a,0\n")
+    shapes, keys = [], []
+    for aspect in ("", ", aspect=stretch"):
+        glob = ", glob='a'" if kind == "dicom" else ""
+        reader = READERS.build(f"{kind}(path='{tmp_path}'{glob}{aspect})")
+        shapes.append(tuple(reader.load(reader.index().records[0]).shape))
+        keys.append(getattr(reader, "decoding", ""))
+    assert shapes == [(1, 16, 6), (1, 8, 8)]
+    assert keys[0] != keys[1]
+
+
+def test_a_radiograph_stored_sideways_is_shown_upright_with_its_own_proportions(
+    tmp_path: Path,
+) -> None:
+    said = {"Modality": "CR", "PatientOrientation": ["F", "R"], "ImagerPixelSpacing": [0.2, 0.1]}
+    write(tmp_path / "a", 1, shape=(8, 6), WindowCenter="2047.5", WindowWidth="4096", **said)
+    reader = dicom(path=tmp_path)
+    (record,) = reader.index().records
+    assert record.facts["turned"] == "clockwise"
+    image = reader.load(record)
+    assert image.shape == (1, 6, 16)  # 8 rows of pixels twice as high as wide, now lying
+    upright = np.rot90(pixels(1), -1)
+    np.testing.assert_allclose(image[0, :, 0].numpy(), upright[:, 0] / 4095, atol=2e-3)
+
+
+def _undecodable(seed: int, **own: Any) -> bytes:
+    """Return a file whose header promises a picture that its pixels do not hold."""
+    from pydicom.uid import JPEG2000Lossless
+
+    data = encoded(seed, syntax=JPEG2000Lossless, PixelData=None, **own)
+    junk = b"no codestream at all"
+    item = b"\xfe\xff\x00\xe0"
+    return (
+        data
+        + b"\xe0\x7f\x10\x00OB\0\0\xff\xff\xff\xff"
+        + item + b"\0\0\0\0"
+        + item + len(junk).to_bytes(4, "little") + junk
+        + b"\xfe\xff\xdd\xe0\0\0\0\0"
+    )  # fmt: skip
+
+
+def test_where_the_copy_that_is_used_fails_another_one_is_taken(tmp_path: Path) -> None:
+    same = {"SOPInstanceUID": uid("instance 1")}
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_bytes(_undecodable(1))
+    (data / "b").write_bytes(_undecodable(2, **same))
+    write(data / "c", 3, **same)
+    write(data / "d", 4, **same)
+    write(data / "e", 5)
+    for workers in (1, 2):
+        cache = Cache(tmp_path / f"cache-{workers}", 2**30)
+        for _ in range(2):
+            source = open_source(cache, dicom(path=data), size=8, channels=1, workers=workers)
+            paths = {str(record.facts["path"]): row for row, record in enumerate(source.records)}
+            assert set(paths) == {"c", "e"}
+            assert source.records[paths["c"]].uid == hashlib.sha256(_undecodable(1)).hexdigest()
+            shown = pixels(3).max() / 4095
+            assert source.pixels.take([paths["c"]]).max() <= shown + 1e-3
+            listed = {each.source: each.reason for each in source.rejected}
+            assert listed == {"a": "cannot be decoded", "b": "cannot be decoded", "d": TWICE}
+            assert len(source.rejected) == 3
+
+
+def test_an_image_none_of_whose_copies_can_be_decoded_is_refused_once_a_file(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "a").write_bytes(_undecodable(1))
+    (tmp_path / "b").write_bytes(_undecodable(2, SOPInstanceUID=uid("instance 1")))
+    write(tmp_path / "c", 3)
+    source = open_source(
+        Cache(tmp_path / ".cache", 2**30), dicom(path=tmp_path), size=8, channels=1
+    )
+    assert len(source.records) == 1
+    assert Counter(each.reason for each in source.rejected) == {"cannot be decoded": 2}
+
+
+def test_what_copies_may_do_is_part_of_the_caches_key(tmp_path: Path) -> None:
+    same = {"SOPInstanceUID": uid("instance 1")}
+    data = tmp_path / "data"
+    data.mkdir()
+    (data / "a").write_bytes(_undecodable(1))
+    write(data / "b", 2, **same)
+    cache = Cache(tmp_path / "cache", 2**30)
+    with_copy = open_source(cache, dicom(path=data), size=8, channels=1)
+    (data / "b").unlink()
+    without = open_source(cache, dicom(path=data), size=8, channels=1)
+    assert (len(with_copy.records), len(without.records)) == (1, 0)
+
+
+def test_the_frames_of_a_file_that_fails_are_one_file(tmp_path: Path) -> None:
+    (tmp_path / "loop").write_bytes(_undecodable(1, NumberOfFrames=3))
+    write(tmp_path / "one", 2)
+    source = open_source(
+        Cache(tmp_path / ".cache", 2**30), dicom(path=tmp_path), size=8, channels=1
+    )
+    assert len(source.records) == 1
+    assert [each.source for each in source.rejected] == ["loop"]

@@ -1,0 +1,35 @@
+"""Reading one file's header, as work that can be divided between processes."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from client_app.readers.tree import Tree
+from fedmend.errors import DataError
+
+if TYPE_CHECKING:  # imported where a file is read: whoever only builds the reader does without
+    from client_app.dicom.headers import Header
+
+
+class Reading:
+    """Reads one file's header, or says why it cannot be used."""
+
+    def __init__(self, tree: Tree) -> None:
+        self.tree = tree
+
+    def __call__(self, path: str) -> Header | DataError:
+        """Return the header of the file at a path, or why it cannot be used."""
+        from client_app.dicom import headers
+
+        try:
+            with self.tree.opened(path) as file:
+                return headers.read(file)
+        except DataError as error:
+            return error
+
+    def lost(self, path: str) -> Header | DataError:
+        """Return that a header cannot be read, because processes died over it."""
+        del path
+        from client_app.dicom.untrusted import UNDECODABLE, Untrusted
+
+        return Untrusted(UNDECODABLE, local="the process died over its header")
