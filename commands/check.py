@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
-from rich.text import Text
 
 from client_app.member import Member
 from client_app.site import LocalSite
-from commands import forecast, simulation
+from client_app.survey.counts import refusals
+from commands import forecast, reading, refused, simulation
 from commands.arguments import read
-from commands.console import complain, out
+from commands.console import out
 from fedmend.errors import DataError
 from fedmend.records import SPLITS, Record, Rejected
 from fedmend.settings import Settings
@@ -47,7 +46,7 @@ def check(words: Sequence[str], options: Mapping[str, int | float | None], *, li
     classes = _classes(settings, records)
     console = out()
     console.print(counts(records, classes))
-    _show_rejected(console, _rejected(found), listed=listed)
+    refused.show(console, refusals(_rejected(found)), listed=listed)
     labelled = [name for name in classes if name]
     sites = _sites(settings, size.sites, labelled)  # now that it is known how labels are numbered
     costs = forecast.costs(settings, sites, labelled, size)
@@ -58,15 +57,14 @@ def check(words: Sequence[str], options: Mapping[str, int | float | None], *, li
 def _sites(settings: Settings, number: int, classes: Sequence[str]) -> list[LocalSite]:
     """Open every simulated site, and with it decode what is not in the cache."""
     sites = []
-    console = out()
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("reading", total=number)
+    with reading.shown(out()) as progress:
         for each in range(number):
             node = {"partition-id": each, "num-partitions": number}
-            site = Member.of(node, each, settings).site(settings, classes)
+            # One site after another: the machine is each one's own meanwhile.
+            member = replace(Member.of(node, each, settings), busy=False)
+            site = member.site(settings, classes, progress=progress)
             site.rows()
             sites.append(site)
-            progress.advance(task)
     return sites
 
 
@@ -113,16 +111,6 @@ def _cells(counted: Counter[tuple[str, str]], classes: Sequence[str]) -> list[st
     rows = [[counted[split, name] for split in SPLITS] for name in classes]
     whole = [sum(n for (split, _), n in counted.items() if split == each) for each in SPLITS]
     return [" / ".join(str(n) for n in row) for row in (whole, *rows)]
-
-
-def _show_rejected(console: Console, rejected: Sequence[Rejected], *, listed: bool) -> None:
-    """Print how many files cannot be used for which reason, and on request which."""
-    for reason, number in Counter(each.reason for each in rejected).most_common():
-        complain(f"{number} files cannot be used: {reason}")
-        if listed:
-            for each in rejected:
-                if each.reason == reason:
-                    console.print(Text(f"    {each.source}"), soft_wrap=True)
 
 
 def foreseen(costs: Sequence[forecast.Cost], disk: int) -> Table:

@@ -9,6 +9,7 @@ import os
 from collections.abc import Iterable
 from pathlib import Path
 
+from client_app.listing import legible
 from fedmend.errors import DataError
 from fedmend.files import write_atomically
 from fedmend.records import Rejected
@@ -34,7 +35,7 @@ def write(folder: Path, rejected: Iterable[Rejected]) -> Path:
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(COLUMNS)
     # A file with many frames that all fail alike is one bad file.
-    rows.writerows([_legible(cell) for cell in each] for each in dict.fromkeys(rejected))
+    rows.writerows([legible(cell) for cell in each] for each in dict.fromkeys(rejected))
     path = folder / NAME
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -43,13 +44,3 @@ def write(folder: Path, rejected: Iterable[Rejected]) -> Path:
         reason = os.strerror(error.errno or errno.EIO).lower()
         raise DataError(f"{NAME} cannot be written: {reason}", local=str(error)) from error
     return path
-
-
-def _legible(cell: str) -> str:
-    r"""Return a cell on one line: what no text file can hold is escaped.
-
-    >>> _legible("a\n\udcff.dcm")
-    'a\\n\\udcff.dcm'
-    """
-    escaped = (char if char.isprintable() else ascii(char)[1:-1] for char in cell)
-    return "".join(escaped)

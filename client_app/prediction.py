@@ -1,0 +1,211 @@
+"""Classifying a folder as a run would have done it, with the models that a run has left.
+
+An image is decoded, fitted and kept in 16 bits as at a site, scored by the run's detector, mended
+where the classifier's arm mends, and classified. An answer depends on its image alone: models are
+always given batches of the same shape, since another shape may sum in another order.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from classification.selection import EVALUATION_BATCH
+from client_app.decoding import THREADS, Progress, at_once, batches, pictures, silent, stacked
+from client_app.pairing import checked
+from client_app.place import Place
+from fedmend import plugins, training
+from fedmend.arms import Arm
+from fedmend.errors import DataError, SettingsError
+from fedmend.models import ModelFile
+from fedmend.records import Index, Pixels, Reader, Record, Rejected, quantised
+from imputation.detectors.base import Detector
+from imputation.filters.base import Filter
+from imputation.phase import mend
+
+Mender = Callable[[Tensor], Tensor]
+"""(n, C, H, W) in [0, 1] to the same, mended."""
+
+
+class Prediction(NamedTuple):
+    """One image and what the classifier answers. It never leaves the site."""
+
+    place: Place
+    uid: str
+    label: str | None
+    score: float
+    """The detector's, larger for noisier."""
+    flagged: bool
+    """Held to be noisy: the site's own word where it counts, else the detector's."""
+    mended: bool
+    logits: npt.NDArray[np.float32]
+    """(K,), in the order of the classifier's classes."""
+
+    def probabilities(self) -> npt.NDArray[np.float64]:
+        """Return (K,), summing to 1."""
+        return torch.from_numpy(self.logits).double().softmax(0).numpy()
+
+
+class Predicted(NamedTuple):
+    """What became of a folder."""
+
+    predictions: Sequence[Prediction]
+    """Of every image that can be decoded, sorted by place."""
+    rejected: Sequence[Rejected]
+
+
+class Predictor:
+    """A classifier, and what its arm does to an image before it is shown to it.
+
+    Args:
+        classifier: as a run has left it.
+        imputer: of the same run; for an arm that mends with it, and no other.
+        device: auto, cpu, cuda, cuda:N or mps.
+
+    Raises:
+        DataError: the two files do not fit each other, or contradict themselves.
+        SettingsError: the arm needs an imputer, or has no use for one; or there is no such device.
+        SpecError: this version of fedmend lacks what the files name.
+    """
+
+    def __init__(
+        self, classifier: ModelFile, imputer: ModelFile | None = None, device: str = "auto"
+    ) -> None:
+        arm = checked(classifier, imputer)
+        self.settings = dataclasses.replace(classifier.settings, device=device)
+        check_device(device)
+        self.classes = classifier.classes
+        self.size, self.channels = classifier.image_size, classifier.channels
+        self._detector: Detector = plugins.DETECTORS.build(self.settings.detector)
+        self._mender = self._mender_of(arm, imputer)
+        self._model = training.placed(classifier.build(), self.settings)
+
+    def _mender_of(self, arm: Arm, imputer: ModelFile | None) -> Mender | None:
+        if arm.mend == "filter":
+            return _filtering(plugins.FILTERS.build(self.settings.filter))
+        return None if imputer is None else _imputing(imputer, self.settings.device)
+
+    def predict(
+        self,
+        reader: Reader,
+        index: Index,
+        *,
+        most: int | None = None,
+        threads: int = THREADS,
+        progress: Progress = silent,
+    ) -> Predicted:
+        """Classify every image, some at a time; nothing is kept on disk.
+
+        Args:
+            reader: of the images.
+            index: what the reader found.
+            most: images that are held at once; the result does not depend on it.
+            threads: that decode; nor on their number.
+            progress: told how it gets on.
+
+        Raises:
+            DataError: the classifier's answers are not finite.
+            RunError: the disk fails, or the images changed since they were listed.
+        """
+        rejected = list(index.rejected)
+        decoded = pictures(
+            reader, index.records, size=self.size, channels=self.channels, threads=threads
+        )
+        most = most or at_once(self.size, self.channels)
+        made: list[Prediction] = []
+        for chunk in batches(decoded, most, rejected, progress):
+            images = stacked(chunk)
+            scores = self._detector.score(images)
+            alarms = self._detector.flag(scores).tolist()
+            flagged = np.array(
+                [
+                    self._held_noisy(each.record, alarm)
+                    for each, alarm in zip(chunk, alarms, strict=True)
+                ]
+            )
+            logits = self._answers(self._shown(images, flagged))
+            made += [
+                Prediction(
+                    each.place, each.record.uid, each.record.label, scores[row].item(),
+                    bool(flagged[row]), bool(flagged[row]) and self._mender is not None,
+                    logits[row],
+                )
+                for row, each in enumerate(chunk)
+            ]  # fmt: skip
+        return Predicted(sorted(made, key=lambda each: each.place), rejected)
+
+    def _held_noisy(self, record: Record, alarm: bool) -> bool:
+        """Return what a site holds an image to be; see :class:`fedmend.site.View`."""
+        told = self.settings.noise_known or not self.settings.simulates_noise
+        return alarm if record.noisy is None or not told else record.noisy
+
+    def _shown(self, images: Tensor, flagged: npt.NDArray[np.bool_]) -> Tensor:
+        """Return the images as the arm shows them to its classifier."""
+        if self._mender is None or not flagged.any():
+            return images
+        rows = np.flatnonzero(flagged)
+        # A site keeps what it mended in 16 bits too.
+        mended = Pixels(quantised(self._mender(images[rows]))).take(range(len(rows)))
+        images[rows] = mended
+        return images
+
+    def _answers(self, images: Tensor) -> npt.NDArray[np.float32]:
+        """Return logits, (n, K).
+
+        Raises:
+            DataError: they are not finite.
+        """
+        device = next(self._model.parameters()).device
+
+        def classify(images: Tensor) -> Tensor:
+            logits: Tensor = self._model(images.to(device)).float().cpu()
+            return logits
+
+        logits = _evenly(classify, images)
+        if not bool(logits.isfinite().all()):
+            raise DataError("the classifier's answers are not finite: its file is damaged")
+        return logits.numpy()
+
+
+def check_device(device: str) -> None:
+    """Refuse a device that cannot be computed on here.
+
+    Raises:
+        SettingsError: there is none of this name.
+    """
+    if device == "auto":
+        return
+    try:
+        torch.zeros(1, device=torch.device(device)).add(1).cpu()
+    except (RuntimeError, AssertionError) as error:  # a build without CUDA asserts
+        raise SettingsError(
+            f"device {device!r} cannot be used here; there is auto, cpu, cuda, cuda:N and mps",
+            local=str(error).partition("\n")[0],
+        ) from error
+
+
+def _filtering(chosen: Filter) -> Mender:
+    return lambda images: torch.stack([chosen(image) for image in images])
+
+
+def _imputing(imputer: ModelFile, device: str) -> Mender:
+    model = training.placed(imputer.build(), dataclasses.replace(imputer.settings, device=device))
+    return lambda images: _evenly(lambda part: mend(model, part), images)
+
+
+@torch.inference_mode()
+def _evenly(function: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
+    """Return a model's answers, (n, …), of (n, C, H, W), in batches of one and the same shape."""
+    parts = []
+    for start in range(0, len(images), EVALUATION_BATCH):
+        part = images[start : start + EVALUATION_BATCH]
+        whole = part.new_zeros(EVALUATION_BATCH, *part.shape[1:])
+        whole[: len(part)] = part
+        parts.append(function(whole)[: len(part)])
+    return torch.cat(parts)

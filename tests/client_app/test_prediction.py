@@ -1,0 +1,192 @@
+"""A classifier's answers outside a run are the run's own."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from classification.phase import PHASE
+from client_app.member import Member
+from client_app.opening import reader_for
+from client_app.prediction import Predictor, check_device
+from client_app.site import Share
+from fedmend import models, plugins, randomness
+from fedmend.arms import ARMS
+from fedmend.errors import DataError, SettingsError
+from fedmend.models import ModelFile
+from fedmend.settings import Settings
+from fedmend.wire import Task
+from imputation import phase as imputation
+from imputation.noise import mixture
+from tests.federation import run, tiny
+
+_ARMS = ("raw", "removed", "imputed", "filtered")
+
+
+class Done(NamedTuple):
+    folder: Path
+    data: str
+    tests: str
+    settings: Settings
+    summary: dict[str, Any]
+
+    def classifier(self, arm: str) -> ModelFile:
+        return models.read(self.folder / f"classifier-{arm}.safetensors", "classifier")
+
+    @property
+    def imputer(self) -> ModelFile:
+        return models.read(self.folder / "imputer.safetensors", "imputer")
+
+    def predictor(self, arm: str) -> Predictor:
+        imputer = self.imputer if ARMS[arm].mend == "imputer" else None
+        return Predictor(self.classifier(arm), imputer, "cpu")
+
+
+def _written(folder: Path) -> None:
+    """Write phantoms as PNG, a third of them noisy; of some the site knows what they are."""
+    phantoms = plugins.READERS.build("phantom(count=72, size=40)")
+    noise = mixture.from_spec("gaussian(std=0.3)")
+    rows = []
+    for place, record in enumerate(phantoms.index().records):
+        image = phantoms.load(record)
+        if place % 3 == 0:
+            image = noise(image, randomness.generator(0, record.uid)).image
+        name = f"{place:02d}.png"
+        Image.fromarray((image[0] * 255).round().byte().numpy()).save(folder / name)
+        vouched = {0: "yes", 5: "no", 7: "yes"}.get(place % 12, "")
+        split = ("train", "train", "test", "val")[place // 3 % 4]
+        rows.append((name, str(record.label), split, vouched))
+    for table, chosen in (("all", rows), ("tests", [row for row in rows if row[2] == "test"])):
+        with (folder / f"{table}.csv").open("w", newline="") as file:
+            csv.writer(file).writerows([("image", "label", "split", "noisy"), *chosen])
+
+
+@pytest.fixture(scope="module")
+def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
+    """Return a whole run on real-like sites: no noise is simulated."""
+    root = tmp_path_factory.mktemp("run")
+    (root / "png").mkdir()
+    _written(root / "png")
+    data, tests = (
+        f"folder(path={root / 'png'}, labels={table}.csv, split=split, noisy=noisy)"
+        for table in ("all", "tests")
+    )
+    settings = tiny(
+        root, data=data, noise="none()", imputation__noise="gaussian(std=0.1..0.4)",
+        arms=",".join(_ARMS),
+    )  # fmt: skip
+    folder, summary = run(settings, sites=2)
+    return Done(folder, data, tests, settings, summary)
+
+
+def _of_the_run(done: Done, arm: str, cache: Path) -> dict[str, torch.Tensor]:
+    """Return the run's own logits of the test images, by uid."""
+    classifier = done.classifier(arm)
+    member = Member("one", done.data, Share(), cache)
+    site = member.site(done.settings, classifier.classes)
+    task = Task("tiny", "classification", arm, 1, 2, 0, classifier.classes, "imputer", final=True)
+    with torch.inference_mode():
+        assert imputation.PHASE.finish is not None
+        imputation.PHASE.finish(done.imputer.build(), site, done.settings, task)
+        model = classifier.build()
+        batches = PHASE.tests(site, done.settings, task)["noisy"]
+        logits = torch.cat([model(batch.image) for batch in batches])
+    return dict(zip(site.view("test-noisy").uids, logits, strict=True))
+
+
+@pytest.mark.parametrize("arm", _ARMS)
+def test_answers_are_the_runs_own(done: Done, arm: str, tmp_path: Path) -> None:
+    reader = reader_for(done.tests)
+    found = done.predictor(arm).predict(reader, reader.index())
+    expected = _of_the_run(done, arm, tmp_path)
+    assert {each.uid for each in found.predictions} == expected.keys()
+    for each in found.predictions:
+        wanted = expected[each.uid].double().softmax(0).numpy()
+        assert np.allclose(each.probabilities(), wanted, atol=1e-5)
+    summed = done.summary["arms"][arm]["noisy"]
+    classes = done.classifier(arm).classes
+    right = [classes[int(each.logits.argmax())] == each.label for each in found.predictions]
+    assert len(right) == summed["n"] == 18
+    assert sum(right) / len(right) == summed["accuracy"]
+
+
+def test_only_what_is_held_to_be_noisy_is_mended_and_a_vouched_word_wins(done: Done) -> None:
+    reader = reader_for(done.data)
+    index = reader.index()
+    vouched = {record.uid: record.noisy for record in index.records}
+    found = done.predictor("imputed").predict(reader, index).predictions
+    for each in found:
+        word = vouched[each.uid]
+        assert each.flagged == (each.score > 0 if word is None else word)
+        assert each.mended == each.flagged
+    assert any(each.flagged != (each.score > 0) for each in found)
+    assert 10 < sum(each.flagged for each in found) < 62
+    raw = {each.uid: each for each in done.predictor("raw").predict(reader, index).predictions}
+    assert all(raw[each.uid].flagged == each.flagged for each in found)
+    assert not any(each.mended for each in raw.values())
+    removed = done.predictor("removed").predict(reader, index).predictions
+    assert len(removed) == len(found)  # nothing is left out, only said
+    assert any(each.flagged and not each.mended for each in removed)
+
+
+def test_a_vouched_word_does_not_count_where_a_simulation_kept_the_truth_to_itself(
+    done: Done,
+) -> None:
+    reader = reader_for(done.data)
+    classifier = done.classifier("raw")
+    changed = dataclasses.replace(classifier.settings, noise="gaussian(std=0.1)", noise_known=False)
+    predictor = Predictor(dataclasses.replace(classifier, settings=changed), None, "cpu")
+    found = predictor.predict(reader, reader.index()).predictions
+    assert all(each.flagged == (each.score > 0) for each in found)
+    told = dataclasses.replace(changed, noise_known=True)
+    predictor = Predictor(dataclasses.replace(classifier, settings=told), None, "cpu")
+    found = predictor.predict(reader, reader.index()).predictions
+    assert any(each.flagged != (each.score > 0) for each in found)
+
+
+@pytest.mark.parametrize("arm", ["raw", "imputed", "filtered"])
+def test_an_answer_depends_on_its_image_alone(done: Done, arm: str) -> None:
+    reader = reader_for(done.tests)
+    index = reader.index()
+    predictor = done.predictor(arm)
+    whole = predictor.predict(reader, index).predictions
+    for most in (1, 5, 16, 17):
+        parts = predictor.predict(reader, index, most=most, threads=1).predictions
+        assert [each[:-1] for each in parts] == [each[:-1] for each in whole]
+        for one, other in zip(parts, whole, strict=True):
+            assert one.logits.tobytes() == other.logits.tobytes()
+    alone = index._replace(records=[index.records[3]])
+    (one,) = predictor.predict(reader, alone).predictions
+    other = next(each for each in whole if each.uid == one.uid)
+    assert one.logits.tobytes() == other.logits.tobytes()
+
+
+def test_predictions_are_sorted_by_place_and_touch_no_global_generator(done: Done) -> None:
+    reader = reader_for(done.tests)
+    before = torch.random.get_rng_state()
+    found = done.predictor("imputed").predict(reader, reader.index()).predictions
+    assert [each.place for each in found] == sorted(each.place for each in found)
+    assert torch.equal(before, torch.random.get_rng_state())
+
+
+def test_a_classifier_of_nan_is_refused(done: Done) -> None:
+    file = done.classifier("raw")
+    name = next(name for name, array in file.arrays.items() if array.is_floating_point())
+    arrays = {**file.arrays, name: torch.full_like(file.arrays[name], torch.nan)}
+    predictor = Predictor(dataclasses.replace(file, arrays=arrays), None, "cpu")
+    reader = reader_for(done.tests)
+    with pytest.raises(DataError, match="answers are not finite"):
+        predictor.predict(reader, reader.index())
+
+
+@pytest.mark.parametrize("device", ["cuda:99", "nonsense", "cpu:x"])
+def test_a_device_that_is_not_there_is_refused_by_name(device: str) -> None:
+    with pytest.raises(SettingsError, match=f"device '{device}' cannot be used here"):
+        check_device(device)
