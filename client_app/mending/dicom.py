@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 from pydicom import Dataset
+from pydicom.filewriter import dcmwrite
 from pydicom.valuerep import format_number_as_ds
 from torch import Tensor
 
@@ -197,7 +198,7 @@ def _written(dataset: Dataset, arrays: Mapping[int, Stored], claimed: Layout) ->
         kind = "OB" if claimed.allocated == 8 else "OW"
     dataset.add_new(claimed.keyword, kind, data + b"\0" * (len(data) % 2))
     file = io.BytesIO()
-    dataset.save_as(file, implicit_vr=False, little_endian=True, enforce_file_format=True)
+    dcmwrite(file, dataset, enforce_file_format=True)
     return file.getvalue()
 
 

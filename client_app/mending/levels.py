@@ -121,7 +121,9 @@ def _by_table(
     at = np.arange(candidates.size)
     np.minimum.at(first, level_of, at)
     np.maximum.at(last, level_of, at)
-    nearest = np.searchsorted((levels[:-1] + levels[1:]) / 2, mended)
+    # Where a sigmoid is nearly flat, levels are so close that their middles need more bits.
+    between = (levels[:-1].astype(np.float64) + levels[1:]) / 2
+    nearest = np.searchsorted(between, mended)
     was = np.clip(np.searchsorted(candidates, pixels), 0, candidates.size - 1)
     found: Stored = candidates[np.clip(was, first[nearest], last[nearest])]
     return found

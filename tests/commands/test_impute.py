@@ -1,0 +1,246 @@
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import io
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+import torch
+from click.testing import Result
+from pydicom.uid import ExplicitVRLittleEndian
+from typer.testing import CliRunner
+
+from client_app.dicom import display, files
+from client_app.dicom.values import numbers
+from client_app.mending.mender import Mender
+from client_app.opening import reader_for
+from client_app.synth import rsna, tree
+from client_app.synth.order import Order
+from commands.main import app
+from fedmend import plugins
+from imputation import quality
+from tests.imputers import imputer, trained
+
+ORDER = Order(sites=3, images=4, size=48, noise="gaussian(std=0.2)", broken=1)
+READER = "dicom(path={}, labels=labels.csv, image=SOPInstanceUID, label=label, noisy=noisy)"
+
+
+@pytest.fixture(scope="module")
+def site_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return three sites, some of whose images are noisy: other scanners, other encodings."""
+    folder = tmp_path_factory.mktemp("synth") / "tree"
+    tree.write(ORDER, folder, lambda: None)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("run") / "imputer.safetensors"
+    imputer(size=32).write(path)
+    return path
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def invoked(path: str | Path, model: Path, out: Path, *words: str) -> Result:
+    given = [str(path), "--imputer", str(model), "--out", str(out), "--threads", "1", *words]
+    return CliRunner().invoke(app, ["impute", *given])
+
+
+def digests(folder: Path) -> dict[Path, str]:
+    return {
+        path.relative_to(folder): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def images(out: Path) -> list[Path]:
+    return [path for path in digests(out) if path.parts[0] == "images"]
+
+
+@pytest.mark.parametrize("site", [0, 1, 2])
+def test_a_site_is_mended_and_a_second_call_does_nothing(
+    site_tree: Path, model: Path, tmp_path: Path, site: int
+) -> None:
+    source, out = site_tree / f"site-{site}", tmp_path / "out"
+    before = digests(site_tree)
+    first = invoked(READER.format(source), model, out)
+    assert first.exit_code == 0, first.stderr
+    assert first.stdout == "4 images: 2 flagged, 2 mended, 2 untouched\n2 files written\n"
+    assert first.stderr.count("cannot be used") == 1
+    assert digests(site_tree) == before
+    made = digests(out)
+    second = invoked(READER.format(source), model, out)
+    assert second.exit_code == 0
+    assert second.stdout.splitlines()[1] == "nothing to do: all of it was done before"
+    assert digests(out) == made
+    for name in images(out):
+        old, new = (files.read((folder / name).read_bytes()) for folder in (source, out))
+        assert new.SOPInstanceUID != old.SOPInstanceUID
+        assert new.SeriesInstanceUID != old.SeriesInstanceUID
+        assert new.StudyInstanceUID == old.StudyInstanceUID
+        assert new.PatientID == old.PatientID
+        assert new.ImageType[0] == "DERIVED"
+        assert new.BurnedInAnnotation == old.BurnedInAnnotation
+        shown, mended = display.image(old), display.image(new)
+        assert shown.shape == mended.shape
+        assert not torch.equal(shown, mended)
+
+
+def test_the_mended_file_shows_what_the_imputer_made(
+    site_tree: Path, model: Path, tmp_path: Path
+) -> None:
+    source, out = site_tree / "site-1", tmp_path / "out"
+    assert invoked(source, model, out).exit_code == 0
+    file = imputer(size=32)
+    detector = plugins.DETECTORS.build(file.settings.detector)
+    by = Mender(file.build(), 1, 32, detector, "both")
+    assert images(out)
+    for name in images(out):
+        old, new = (files.read((folder / name).read_bytes()) for folder in (source, out))
+        shown = display.image(old)
+        wanted = by.mended(shown, by.seen(shown))
+        # A step of the narrowest window that these scanners write.
+        half = 0.5 / min(numbers(old, "WindowWidth") or (2**old.BitsStored - 1,))
+        assert (display.image(new) - wanted).abs().max() <= half * 1.01 + 1e-6
+
+
+def test_mended_files_are_read_as_a_site_of_their_own(
+    site_tree: Path, model: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    invoked(site_tree / "site-0", model, out)
+    index = reader_for(str(out)).index()
+    assert len(index.records) == len(images(out)) == 2
+
+
+def test_the_published_mammograms_are_mended_too(model: Path, tmp_path: Path) -> None:
+    order = Order(sites=1, images=4, size=48, noise="gaussian(std=0.2)")
+    rsna.write(order, tmp_path / "in", lambda: None)
+    result = invoked(tmp_path / "in", model, tmp_path / "out")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.endswith("files written\n")
+    written = [path for path in digests(tmp_path / "out") if path.suffix == ".dcm"]
+    assert written
+    assert all((tmp_path / "in" / path).is_file() for path in written)
+
+
+def errors(path: Path) -> set[str]:
+    """Return what dciodvfy holds to be wrong in a file, where it says so."""
+    said = subprocess.run(
+        ["dciodvfy", str(path)], capture_output=True, text=True, check=False, errors="replace"
+    )
+    lines = (said.stdout + said.stderr).splitlines()
+    assert lines
+    return {line for line in lines if line.startswith("Error")}
+
+
+@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not here")
+@pytest.mark.parametrize("site", [0, 1, 2])
+def test_a_validator_finds_no_error_that_the_source_did_not_have(
+    site_tree: Path, model: Path, tmp_path: Path, site: int
+) -> None:
+    source, out = site_tree / f"site-{site}", tmp_path / "out"
+    assert invoked(source, model, out).exit_code == 0
+    assert images(out)
+    for name in images(out):
+        plain = tmp_path / "plain.dcm"
+        plain.write_bytes(_plain((source / name).read_bytes()))
+        assert errors(out / name) <= errors(plain)
+
+
+def _plain(data: bytes) -> bytes:
+    """Return a file in the encoding of derived ones: the validator does not read every other."""
+    source = pydicom.dcmread(io.BytesIO(data))
+    if source.file_meta.TransferSyntaxUID.is_encapsulated:
+        source.decompress(generate_instance_uid=False)
+    source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file = io.BytesIO()
+    pydicom.dcmwrite(file, source, enforce_file_format=True)
+    return file.getvalue()
+
+
+def test_wrong_use_is_one_sentence(site_tree: Path, model: Path, tmp_path: Path) -> None:
+    source, out = site_tree / "site-0", tmp_path / "out"
+    for result, sentence in (
+        (invoked("phantom(count=4)", model, out), "only DICOM files and PNG"),
+        (invoked(tmp_path / "absent", model, out), "there is no such file or folder"),
+        (invoked(source, tmp_path / "absent", out), "the imputer file cannot be read"),
+        (invoked(source, source / "labels.csv", out), "this is no imputer file of fedmend's"),
+        (invoked(source, model, source / "out"), "DIR must not be PATH's folder"),
+        (invoked(source, model, out, "--detector", "magic()"), "detector 'magic' does not exist"),
+        (invoked(source, model, out, "--device", "abacus"), "device must be auto, cpu"),
+        (invoked(source, model, out, "--scale", "huge"), "--scale"),
+    ):
+        assert result.exit_code == 2, result.output
+        assert sentence in result.stderr
+    assert not out.exists()
+
+
+def test_a_file_of_another_model_says_what_it_expected(site_tree: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "imputer.safetensors", tmp_path / "out"
+    file = imputer()
+    wrong = {name: value[:1] for name, value in file.arrays.items()}
+    dataclasses.replace(file, arrays=wrong).write(path)
+    result = invoked(site_tree / "site-0", path, out)
+    assert result.exit_code == 2
+    assert "the imputer file does not fit autoencoder(width=4)" in result.stderr
+    assert "should be" in result.stderr
+
+
+def test_the_detector_can_be_chosen(site_tree: Path, model: Path, tmp_path: Path) -> None:
+    source = site_tree / "site-0"
+    result = invoked(source, model, tmp_path / "out", "--detector", "residual(threshold=19.9)")
+    assert result.stdout == "4 images: 0 flagged, 0 mended, 4 untouched\n0 files written\n"
+    again = invoked(source, model, tmp_path / "out")
+    assert again.stdout.startswith("4 images: 2 flagged, 2 mended")
+
+
+@pytest.mark.parametrize("scale", ["full", "model"])
+def test_both_scales_alone_write_other_pixels(
+    site_tree: Path, model: Path, tmp_path: Path, scale: str
+) -> None:
+    spec = READER.format(site_tree / "site-2")
+    invoked(spec, model, tmp_path / "both")
+    result = invoked(spec, model, tmp_path / scale, "--scale", scale)
+    assert result.exit_code == 0
+    assert "2 mended" in result.stdout
+    for name in images(tmp_path / "both"):
+        one, other = (files.read((tmp_path / each / name).read_bytes()) for each in ("both", scale))
+        assert one.SOPInstanceUID != other.SOPInstanceUID
+        assert not np.array_equal(display.image(one), display.image(other))
+
+
+def test_a_trained_imputer_brings_images_nearer_to_the_truth(
+    site_tree: Path, tmp_path: Path
+) -> None:
+    """The same tree without noise is the truth; training takes seconds, and is enough."""
+    path = tmp_path / "imputer.safetensors"
+    trained(size=48, noise="gaussian(std=0.2)", steps=60).write(path)
+    clean, out = tmp_path / "clean", tmp_path / "out"
+    order = Order(sites=3, images=4, size=48)
+    tree.write(order, clean, lambda: None)
+    assert invoked(READER.format(site_tree / "site-2"), path, out).exit_code == 0
+    gains = []
+    for name in images(out):
+        pictures = [
+            display.image(files.read((folder / name).read_bytes()))[None]
+            for folder in (clean / "site-2", site_tree / "site-2", out)
+        ]
+        before, after = (quality.psnr(each, pictures[0]) for each in pictures[1:])
+        gains.append(float(after - before))
+    assert len(gains) == 2
+    assert min(gains) > 2
