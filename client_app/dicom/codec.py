@@ -11,6 +11,7 @@ JSON header and a frame; the answer is two lengths, a JSON header and the pixels
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import os
@@ -19,10 +20,12 @@ import struct
 import sys
 import warnings
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, BinaryIO
 
 LENGTHS = struct.Struct("<QQ")
 READY = b"+"
+_EXTENDED = "1.2.840.10008.1.2.4.51"
 MAX_MEMORY = 2**30
 """Bytes that decoding one frame may allocate: the largest frame allowed takes 0.7 of it."""
 
@@ -64,6 +67,8 @@ def _answer(header: Mapping[str, Any], frame: bytes, answers: BinaryIO) -> None:
 def decode(header: Mapping[str, Any], frame: bytes) -> Any:
     """Decode one frame as pydicom does: GDCM for JPEG, JPEG-LS and JPEG 2000, OpenJPEG for HTJ2K.
 
+    CharLS reads the JPEG-LS, and :mod:`client_app.dicom.extended` the 12-bit JPEG that GDCM cannot.
+
     Args:
         header: elements of the Image Pixel module by keyword, and the transfer syntax.
         frame: the codestream.
@@ -71,6 +76,8 @@ def decode(header: Mapping[str, Any], frame: bytes) -> Any:
     Returns:
         (H, W) or (H, W, 3), as pydicom's ``pixel_array`` gives it.
     """
+    if header["TransferSyntaxUID"] == _EXTENDED and header["BitsStored"] > 8:
+        return _extended(header, frame)
     from pydicom import Dataset
     from pydicom.dataset import FileMetaDataset
     from pydicom.encaps import encapsulate
@@ -82,6 +89,21 @@ def decode(header: Mapping[str, Any], frame: bytes) -> Any:
         setattr(dataset.file_meta if keyword == "TransferSyntaxUID" else dataset, keyword, value)
     dataset.PixelData = encapsulate([frame])
     return pixel_array(dataset, index=0)
+
+
+def _extended(header: Mapping[str, Any], frame: bytes) -> Any:
+    # By its path: this folder's names, on the path, would hide those of packages.
+    path = Path(__file__).with_name("extended.py")
+    spec = importlib.util.spec_from_file_location("fedmend_extended", path)
+    if spec is None or spec.loader is None:
+        raise ImportError("extended.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    pixels = module.decode(frame).astype("<u2")
+    unused = 16 - header["BitsStored"]
+    if header["PixelRepresentation"] == 1:
+        return (pixels << unused).view("<i2") >> unused
+    return pixels
 
 
 if __name__ == "__main__":

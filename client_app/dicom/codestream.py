@@ -9,10 +9,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from pydicom import Dataset
-from pydicom.encaps import get_frame
-from pydicom.uid import (
-    RLELossless,
-)
+from pydicom.encaps import generate_fragments, get_frame, parse_basic_offsets
+from pydicom.uid import RLELossless
 
 from client_app.dicom.layout import Layout
 from client_app.dicom.untrusted import INCONSISTENT, SHORT, TRUNCATED, UNDECODABLE, Untrusted
@@ -30,6 +28,7 @@ class Claim(NamedTuple):
 
 _END = b"\xff\xd9"
 _SIZ = b"\xff\x4f\xff\x51"
+_BEGINNINGS = (b"\xff\xd8\xff", _SIZ)
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
 """SOF0 to SOF15 and SOF55; without DHT, JPG and DAC, which share their range."""
 _ALONE = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -42,12 +41,12 @@ def checked_frame(dataset: Dataset, claimed: Layout, index: int) -> bytes:
     Raises:
         Untrusted: there is no such frame, it is cut off, or it claims another size.
     """
-    frame = get_frame(
-        dataset.PixelData,
-        index,
-        number_of_frames=claimed.frames,
-        extended_offsets=_offsets(dataset),
-    )
+    try:
+        frame = _frame(dataset, claimed, index)
+    except ValueError as error:
+        if isinstance(error, Untrusted):
+            raise
+        raise Untrusted(INCONSISTENT, local=f"{error}") from None
     if not frame:
         raise Untrusted(SHORT, local=f"frame {index} is empty")
     if claimed.syntax == RLELossless:
@@ -58,13 +57,38 @@ def checked_frame(dataset: Dataset, claimed: Layout, index: int) -> bytes:
         raise Untrusted(INCONSISTENT, local=f"frame {index} is {said}, the header says otherwise")
     if said.bits > claimed.allocated:
         raise Untrusted(INCONSISTENT, local=f"{said.bits} bits do not fit {claimed.allocated}")
-    if _END not in frame[-_TAIL:]:
+    if _END not in frame.rstrip(b"\0")[-_TAIL:]:
         raise Untrusted(TRUNCATED, local=f"frame {index} has no end marker")
     return frame
 
 
 _TAIL = 64
-"""Bytes at the end of a frame among which its end marker must be: padding may follow it."""
+"""Bytes at the end of a frame, zeros apart, among which its end marker must be."""
+
+
+def _frame(dataset: Dataset, claimed: Layout, index: int) -> bytes:
+    """Join a frame's fragments.
+
+    Raises:
+        ValueError: the items, or the table that says where they begin, are broken.
+    """
+    data, extended = dataset.PixelData, _offsets(dataset)
+    if extended is None:
+        starts = parse_basic_offsets(data)
+        if claimed.frames == 1:
+            return _only_frame(data, len(starts))
+        if starts and (len(starts) != claimed.frames or starts != sorted(set(starts))):
+            raise ValueError(f"{len(starts)} offsets for {claimed.frames} frames, or out of order")
+    return get_frame(data, index, number_of_frames=claimed.frames, extended_offsets=extended)
+
+
+def _only_frame(data: bytes, starts: int) -> bytes:
+    """Join all fragments: where the only frame begins needs no table, and some are wrong."""
+    fragments = list(generate_fragments(data))[1:]
+    begun = sum(fragment.startswith(_BEGINNINGS) for fragment in fragments)
+    if starts > 1 or begun > 1:
+        raise ValueError(f"{max(starts, begun)} frames, and the header says one")
+    return b"".join(fragments)
 
 
 def _offsets(dataset: Dataset) -> tuple[bytes, bytes] | None:

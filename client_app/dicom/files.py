@@ -10,14 +10,10 @@ import pydicom
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
+from pydicom.filereader import data_element_generator
 from pydicom.pixels.decoders.base import get_decoder
-from pydicom.uid import (
-    UID,
-    DeflatedExplicitVRLittleEndian,
-    ExplicitVRBigEndian,
-    ExplicitVRLittleEndian,
-    ImplicitVRLittleEndian,
-)
+from pydicom.tag import Tag
+from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
 from client_app.dicom.limits import MAX_INFLATED
 from client_app.dicom.quiet import quiet
@@ -28,6 +24,7 @@ from client_app.dicom.untrusted import (
     NOT_DICOM,
     NOT_IMAGE,
     TOO_LARGE,
+    TRAILING,
     TRUNCATED,
     UNKNOWN_SYNTAX,
     Untrusted,
@@ -36,6 +33,7 @@ from client_app.dicom.untrusted import (
 __all__ = ["Untrusted", "check_syntax", "looks_like_dicom", "read"]
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
+_PIXEL_TAGS = frozenset(Tag(keyword) for keyword in PIXELS)
 _PREAMBLE = 128
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -73,9 +71,10 @@ def _begins_with_element(head: bytes, order: Literal["little", "big"]) -> bool:
 def read(data: bytes) -> Dataset:
     """Parse one file; its pixels are looked at by :mod:`client_app.dicom.stored`.
 
-    A file without preamble, or without file meta information, is read if its beginning is
-    plausible. The data set returned has a pixel data element and a transfer syntax that can be
-    decoded; its other elements are unchecked (:mod:`client_app.dicom.values` reads them safely).
+    A file without preamble is read if its beginning is plausible; one without file meta
+    information is not, since it does not say how its pixels are stored. The data set returned has
+    a pixel data element and a transfer syntax that can be decoded; its other elements are unchecked
+    (:mod:`client_app.dicom.values` reads them safely).
 
     Args:
         data: the whole file.
@@ -89,7 +88,7 @@ def read(data: bytes) -> Dataset:
         try:
             _check_inflated(data)
             dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-            _check_whole(dataset)
+            _check_whole(dataset, data)
             _check_pixels(dataset)
             check_syntax(dataset)
         except Untrusted:
@@ -133,16 +132,37 @@ def _meta(data: bytes) -> tuple[str, int]:
     return syntax, at
 
 
-def _check_whole(dataset: FileDataset) -> None:
+def _check_whole(dataset: FileDataset, data: bytes) -> None:
     """Refuse a data set with an element that is longer than what is there of it."""
     if len(dataset) == 0:
-        raise Untrusted(EMPTY)
-    for tag in dataset.keys():  # noqa: SIM118 (walking it would convert every value)
-        raw = dataset.get_item(tag)
+        raise Untrusted(_why_empty(dataset, data))
+    reason = TRUNCATED
+    for raw in dataset.values():  # in the file's order, and unconverted
         if not isinstance(raw, RawDataElement) or not isinstance(raw.value, bytes):
             continue
         if raw.length != _UNDEFINED and len(raw.value) < raw.length:
-            raise Untrusted(TRUNCATED, local=f"{tag}: {len(raw.value)} of {raw.length} bytes")
+            raise Untrusted(reason, local=f"{raw.tag}: {len(raw.value)} of {raw.length} bytes")
+        if raw.tag in _PIXEL_TAGS:
+            # The picture is whole. Yet what follows may also be its own end, moved by added bytes.
+            reason = TRAILING
+
+
+def _why_empty(dataset: FileDataset, data: bytes) -> str:
+    """Return the reason for a data set without elements.
+
+    pydicom drops all that it has read when a file ends within a sequence or among fragments.
+    """
+    syntax, start = _meta(data)
+    if start >= len(data):
+        return EMPTY
+    if syntax == DeflatedExplicitVRLittleEndian:
+        return TRUNCATED
+    implicit, little = dataset.original_encoding
+    elements = data_element_generator(io.BytesIO(data[start:]), bool(implicit), bool(little))
+    try:
+        return TRAILING if any(each.tag in _PIXEL_TAGS for each in elements) else TRUNCATED
+    except Exception:  # noqa: BLE001 (pydicom raises nearly anything over garbage)
+        return TRUNCATED
 
 
 def _check_pixels(dataset: FileDataset) -> None:
@@ -159,11 +179,8 @@ def _check_pixels(dataset: FileDataset) -> None:
 def check_syntax(dataset: FileDataset) -> None:
     """Refuse pixels that nothing here decodes, or that are not stored as the syntax says.
 
-    Without file meta information the encoding that the data set was read with says it all,
-    unless the pixels are compressed: with what, nobody knows.
-
     Args:
-        dataset: with its pixel data element; given a transfer syntax where it has none.
+        dataset: with its pixel data element.
 
     Raises:
         Untrusted: the reason.
@@ -171,9 +188,7 @@ def check_syntax(dataset: FileDataset) -> None:
     pixels = next(dataset[keyword] for keyword in PIXELS if keyword in dataset)
     syntax = dataset.file_meta.get("TransferSyntaxUID")
     if not syntax:
-        if pixels.is_undefined_length:
-            raise Untrusted(UNKNOWN_SYNTAX, local="compressed, and no transfer syntax is given")
-        dataset.file_meta.TransferSyntaxUID = syntax = _native(dataset)
+        raise Untrusted(UNKNOWN_SYNTAX, local="no transfer syntax is given")
     try:
         decoder = get_decoder(UID(syntax))
     except NotImplementedError:
@@ -182,10 +197,3 @@ def check_syntax(dataset: FileDataset) -> None:
         raise Untrusted(UNKNOWN_SYNTAX, local=f"{syntax}: its codec is not installed")
     if decoder.is_encapsulated != pixels.is_undefined_length:
         raise Untrusted(INCONSISTENT, local=f"{syntax}: pixels are not stored as it says")
-
-
-def _native(dataset: FileDataset) -> UID:
-    implicit, little = dataset.original_encoding
-    if not little:
-        return ExplicitVRBigEndian
-    return ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian

@@ -28,7 +28,7 @@ class Layout(NamedTuple):
     """1 (grey or palette) or 3."""
     photometric: str
     allocated: int
-    """Bits of a sample as stored: 1, 8, 16, 32 (or 64 for double float)."""
+    """Bits of a sample as stored: 1, 8, 16, 32 or 64."""
     stored: int
     """Bits of a sample that mean something."""
     signed: bool
@@ -97,7 +97,7 @@ def _frames(dataset: Dataset) -> int:
 
 
 def _check_bits(read: Layout, dataset: Dataset) -> None:
-    depths = (_DEPTHS[read.keyword],) if read.floating else (1, 8, 16, 32)
+    depths = (_DEPTHS[read.keyword],) if read.floating else (1, 8, 16, 32, 64)
     if read.allocated not in depths or read.stored > read.allocated:
         reason = f"BitsStored {read.stored} of BitsAllocated {read.allocated}"
         raise Untrusted(INCONSISTENT, local=reason)

@@ -40,7 +40,7 @@ def stored(dataset: Dataset, frame: int = 0) -> Stored:
         frame: counted from 0.
 
     Returns:
-        (H, W), or (H, W, 3) as RGB; integers of BitsAllocated (8 to 32) with the bits beyond
+        (H, W), or (H, W, 3) as RGB; integers of BitsAllocated (8 to 64) with the bits beyond
         BitsStored removed and the sign extended, in the file's byte order; 0 and 1 where one bit
         is allocated; or floats. A palette's indices stay indices. They are what pydicom's
         ``pixel_array`` gives for that frame.
@@ -91,6 +91,7 @@ def _native(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
     missing = claimed.native_bytes - len(data)
     if missing > 0:
         raise Untrusted(SHORT, local=f"{missing} of {claimed.native_bytes} bytes are missing")
+    _check_excess(-missing, claimed)
     if claimed.allocated > 1:
         return pixel_array(dataset, index=frame)
     # Frames of single bits follow one another without padding, and may begin within a byte.
@@ -99,6 +100,19 @@ def _native(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
     part = np.frombuffer(data, np.uint8)[first // 8 : (first + count + 7) // 8]
     bits = np.unpackbits(part, bitorder="little")[first % 8 : first % 8 + count]
     return bits.reshape(claimed.rows, claimed.columns)
+
+
+def _check_excess(excess: int, claimed: Layout) -> None:
+    """Refuse more pixels than the header says there are: which of them are the picture?
+
+    Some bytes more are padding, which exists.
+    """
+    pictures = claimed.native_bytes / claimed.frames
+    if claimed.photometric == "YBR_FULL_422":
+        pictures /= 2  # that much more, and every pixel has its own chroma samples after all
+    if excess > 1 and excess >= pictures:
+        held = claimed.native_bytes + excess
+        raise Untrusted(INCONSISTENT, local=f"{held} bytes, {claimed.native_bytes} are expected")
 
 
 def _check(pixels: Stored, claimed: Layout) -> None:

@@ -14,10 +14,11 @@ SHORT = "pixel data too short"
 INCONSISTENT = "inconsistent header"
 TOO_LARGE = "larger than the limit"
 UNDECODABLE = "cannot be decoded"
+TRAILING = "unreadable bytes after the pixel data"
 
 REASONS = (
     NOT_DICOM, TRUNCATED, EMPTY, NOT_IMAGE, NO_PIXELS,
-    UNKNOWN_SYNTAX, SHORT, INCONSISTENT, TOO_LARGE, UNDECODABLE,
+    UNKNOWN_SYNTAX, SHORT, INCONSISTENT, TOO_LARGE, UNDECODABLE, TRAILING,
 )  # fmt: skip
 
 

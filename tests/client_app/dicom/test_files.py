@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydicom import Dataset, Sequence
 from pydicom.data import get_testdata_file
-from pydicom.uid import ImplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian, JPEGBaseline8Bit
 
 from client_app.dicom import untrusted
 from client_app.dicom.files import looks_like_dicom, read
@@ -40,14 +40,51 @@ def test_a_data_set_without_meta_information_looks_like_one(name: str) -> None:
     assert looks_like_dicom(_bundled(name)[:132])
 
 
-def test_without_meta_information_the_encoding_says_how_pixels_are_stored(
-    make: Make, as_file: AsFile
+@pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRLittleEndian])
+def test_without_meta_information_nobody_says_how_pixels_are_stored(
+    make: Make, as_file: AsFile, syntax: str
 ) -> None:
-    data = as_file(make(_PIXELS, ImplicitVRLittleEndian))
-    bare = data[data.index(b"\x08\x00\x16\x00") :]
-    dataset = read(bare)
-    assert dataset.file_meta.TransferSyntaxUID == ImplicitVRLittleEndian
-    assert np.array_equal(stored(dataset), _PIXELS)
+    data = as_file(make(_PIXELS, syntax))
+    with pytest.raises(Untrusted, match=untrusted.UNKNOWN_SYNTAX) as caught:
+        read(data[data.index(b"\x08\x00\x16\x00") :])
+    assert caught.value.local == "no transfer syntax is given"
+
+
+@pytest.mark.parametrize(
+    ("tail", "reason"),
+    [
+        (b"", None),
+        (bytes(1000), None),
+        (b"\n", None),
+        (b"\xfc\xff\xfc\xffOB\0\0\x08\0\0\0" + bytes(8), None),  # as the standard pads
+        (b"\xff" * 1000, untrusted.TRAILING),  # an element of undefined length, without end
+        (b"\x09\x00\x01\x00OB\0\0\xff\xff\0\0" + bytes(8), untrusted.TRAILING),
+    ],
+)
+def test_what_follows_the_pixels_must_be_elements_or_nothing(
+    make: Make, as_file: AsFile, tail: bytes, reason: str | None
+) -> None:
+    data = as_file(make(_PIXELS)) + tail
+    if reason is None:
+        assert np.array_equal(stored(read(data)), _PIXELS)
+    else:
+        with pytest.raises(Untrusted, match=reason):
+            read(data)
+
+
+def test_an_end_that_comes_too_early_is_no_empty_data_set(make: Make, as_file: AsFile) -> None:
+    data = as_file(make(_PIXELS))
+    at = data.rindex(b"\xe0\x7f\x10\x00")
+    endless = data[: at + 8] + b"\xff" * 4 + data[at + 12 :]
+    with pytest.raises(Untrusted, match=untrusted.TRUNCATED):
+        read(endless)
+
+
+@pytest.mark.parametrize("stray", [b"\xfe\xff\xdd\xe0", b"\xfe\xff\x00\xe0"])
+def test_a_delimiter_left_over_does_no_harm(make: Make, as_file: AsFile, stray: bytes) -> None:
+    data = as_file(make(_PIXELS))
+    at = data.index(b"\x28\x00\x10\x00")
+    assert np.array_equal(stored(read(data[:at] + stray + bytes(4) + data[at:])), _PIXELS)
 
 
 @pytest.mark.parametrize(

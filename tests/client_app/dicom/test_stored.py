@@ -63,7 +63,7 @@ def _header() -> Dataset:
 _HEADER = _header()
 
 
-@pytest.mark.parametrize("kind", ["u1", "i1", "<u2", "<i2", "<u4", "<i4"])
+@pytest.mark.parametrize("kind", ["u1", "i1", "<u2", "<i2", "<u4", "<i4", "<u8", "<i8"])
 def test_integers_of_every_width_come_back(make: Make, kind: str) -> None:
     info = np.iinfo(kind)
     pixels = np.array([[info.min, 0, 1], [5, info.max - 1, info.max]], kind)
@@ -142,6 +142,25 @@ def test_a_header_that_contradicts_its_pixels_is_refused(
     for keyword, value in header.items():
         setattr(dataset, keyword, value)
     assert _reason(dataset) == reason
+
+
+@pytest.mark.parametrize(
+    ("more", "refused"), [(0, False), (2, False), (126, False), (128, True), (1000, True)]
+)
+def test_pixels_for_more_frames_than_the_header_says_are_refused(
+    make: Make, more: int, refused: bool
+) -> None:
+    pixels = np.arange(64, dtype=np.uint16).reshape(8, 8)
+    dataset = make(pixels, PixelData=pixels.tobytes() + bytes(more))
+    if refused:
+        assert _reason(dataset) == untrusted.INCONSISTENT
+    else:
+        assert np.array_equal(stored(dataset), pixels)
+
+
+def test_chroma_for_every_pixel_where_pairs_should_share_it_is_refused(make: Make) -> None:
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    assert _reason(make(pixels, PhotometricInterpretation="YBR_FULL_422")) == "inconsistent header"
 
 
 def test_bits_that_do_not_begin_at_the_lowest_are_refused(make: Make) -> None:

@@ -22,7 +22,7 @@ from client_app.dicom.stored import frames, stored
 from client_app.dicom.untrusted import Untrusted
 
 _REASONS = {
-    "emri_small_jpeg_2k_lossless_too_short.dcm": untrusted.EMPTY,
+    "emri_small_jpeg_2k_lossless_too_short.dcm": untrusted.TRUNCATED,
     "liver_deflate.dcm": untrusted.UNKNOWN_SYNTAX,
     "sr_document.dcm": untrusted.NOT_IMAGE,
     "CTImage.dcm_JPEGProcess6_8TransferSyntax_1.2.840.10008.1.2.4.53.dcm": untrusted.UNKNOWN_SYNTAX,
@@ -34,7 +34,7 @@ _REASONS = {
     "14_empty_pixeldata.dcm": untrusted.NO_PIXELS,
     "16_truncated_half.dcm": untrusted.TRUNCATED,
     "17_header_only_132.dcm": untrusted.EMPTY,
-    "20_trailing_junk.dcm": untrusted.EMPTY,
+    "20_trailing_junk.dcm": untrusted.TRAILING,
     "42_png_named.dcm": untrusted.NOT_DICOM,
 }
 
