@@ -29,8 +29,8 @@ from client_app.dicom.window import Window
 __all__ = ["Window", "aspect", "image"]
 
 FILE = Window()
-_BLOCK = 2**18
-"""Pixels whose places are held at once."""
+_BLOCK = 2**15
+"""Pixels whose places are held at once: they stay in the processor's cache."""
 
 
 def image(dataset: Dataset, frame: int = 0, window: Window = FILE) -> Tensor:

@@ -134,14 +134,16 @@ class Images:
         """
         from client_app.dicom import display, upright
         from client_app.dicom.proportions import proportioned
+        from client_app.dicom.quiet import quiet
 
         path, frame = str(record.facts["path"]), int(record.facts["frame"])
         try:
-            dataset = self._dataset(path, record)
-            turn = upright.turn(dataset)
-            image = upright.turned(display.image(dataset, frame, self.window), turn)
-            ratio = display.aspect(dataset, frame)
-            return proportioned(image, 1 / ratio if turn.transposed else ratio, self.aspect)
+            with quiet():  # once: each of the many places that ask for it would pay again
+                dataset = self._dataset(path, record)
+                turn = upright.turn(dataset)
+                image = upright.turned(display.image(dataset, frame, self.window), turn)
+                ratio = display.aspect(dataset, frame)
+                return proportioned(image, 1 / ratio if turn.transposed else ratio, self.aspect)
         except DataError as error:
             raise DataError(str(error), local=path) from error
 

@@ -20,9 +20,10 @@ class Reading:
     def __call__(self, path: str) -> Header | DataError:
         """Return the header of the file at a path, or why it cannot be used."""
         from client_app.dicom import headers
+        from client_app.dicom.quiet import quiet
 
         try:
-            with self.tree.opened(path) as file:
+            with quiet(), self.tree.opened(path) as file:
                 return headers.read(file)
         except DataError as error:
             return error

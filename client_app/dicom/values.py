@@ -7,22 +7,32 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cache
 from typing import Any
 
 from pydicom import Dataset
 from pydicom.multival import MultiValue
+from pydicom.tag import BaseTag, Tag
 
 from client_app.dicom.quiet import quiet
 
 
 def value(dataset: Dataset, keyword: str) -> Any:
     """Return an element's value as pydicom gives it; None where absent, empty or broken."""
+    tag = _tag(keyword)
+    if tag not in dataset.keys():  # noqa: SIM118 (the data set itself would convert the tag)
+        return None
     with quiet():
         try:
-            found = dataset.get(keyword)
+            found = dataset[tag].value
             return None if found is None or found == "" else found
         except Exception:  # noqa: BLE001 (pydicom raises nearly anything over a broken element)
             return None
+
+
+@cache
+def _tag(keyword: str) -> BaseTag:
+    return Tag(keyword)
 
 
 def text(dataset: Dataset, keyword: str) -> str:
