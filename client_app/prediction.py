@@ -8,7 +8,7 @@ always given batches of the same shape, since another shape may sum in another o
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,14 +17,14 @@ import torch
 from torch import Tensor
 
 from classification.selection import EVALUATION_BATCH
-from client_app.decoding import THREADS, Progress, at_once, batches, pictures, silent, stacked
 from client_app.pairing import checked
+from client_app.pictures import Picture, Pictures, stacked
 from client_app.place import Place
 from fedmend import plugins, training
 from fedmend.arms import Arm
 from fedmend.errors import DataError, SettingsError
 from fedmend.models import ModelFile
-from fedmend.records import Index, Pixels, Reader, Record, Rejected, quantised
+from fedmend.records import Pixels, Record, Rejected, quantised
 from imputation.detectors.base import Detector
 from imputation.filters.base import Filter
 from imputation.phase import mend
@@ -91,54 +91,35 @@ class Predictor:
             return _filtering(plugins.FILTERS.build(self.settings.filter))
         return None if imputer is None else _imputing(imputer, self.settings.device)
 
-    def predict(
-        self,
-        reader: Reader,
-        index: Index,
-        *,
-        most: int | None = None,
-        threads: int = THREADS,
-        progress: Progress = silent,
-    ) -> Predicted:
+    def predict(self, pictures: Pictures) -> Predicted:
         """Classify every image, some at a time; nothing is kept on disk.
 
         Args:
-            reader: of the images.
-            index: what the reader found.
-            most: images that are held at once; the result does not depend on it.
-            threads: that decode; nor on their number.
-            progress: told how it gets on.
+            pictures: of the classifier's size and channels.
 
         Raises:
-            DataError: the classifier's answers are not finite.
+            DataError: the classifier's answers are not finite, or the folder as a whole cannot
+                be used.
             RunError: the disk fails, or the images changed since they were listed.
         """
-        rejected = list(index.rejected)
-        decoded = pictures(
-            reader, index.records, size=self.size, channels=self.channels, threads=threads
-        )
-        most = most or at_once(self.size, self.channels)
         made: list[Prediction] = []
-        for chunk in batches(decoded, most, rejected, progress):
-            images = stacked(chunk)
-            scores = self._detector.score(images)
-            alarms = self._detector.flag(scores).tolist()
-            flagged = np.array(
-                [
-                    self._held_noisy(each.record, alarm)
-                    for each, alarm in zip(chunk, alarms, strict=True)
-                ]
-            )
-            logits = self._answers(self._shown(images, flagged))
-            made += [
-                Prediction(
-                    each.place, each.record.uid, each.record.label, scores[row].item(),
-                    bool(flagged[row]), bool(flagged[row]) and self._mender is not None,
-                    logits[row],
-                )
-                for row, each in enumerate(chunk)
-            ]  # fmt: skip
-        return Predicted(sorted(made, key=lambda each: each.place), rejected)
+        for chunk in pictures.batches():
+            made += self._predicted(chunk)
+        return Predicted(sorted(made, key=lambda each: each.place), pictures.refused)
+
+    def _predicted(self, chunk: Sequence[Picture]) -> Iterator[Prediction]:
+        images = stacked(chunk)
+        scores = self._detector.score(images)
+        alarms = self._detector.flag(scores).tolist()
+        pairs = zip(chunk, alarms, strict=True)
+        flagged = np.array([self._held_noisy(each.record, alarm) for each, alarm in pairs])
+        logits = self._answers(self._shown(images, flagged))
+        for row, (record, place, *_) in enumerate(chunk):
+            noisy = bool(flagged[row])
+            yield Prediction(
+                place, record.uid, record.label, scores[row].item(),
+                noisy, noisy and self._mender is not None, logits[row],
+            )  # fmt: skip
 
     def _held_noisy(self, record: Record, alarm: bool) -> bool:
         """Return what a site holds an image to be; see :class:`fedmend.site.View`."""

@@ -9,20 +9,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Literal, NamedTuple, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
-from torch import Tensor
 
 from client_app.cache import Cache
+from client_app.decoding import Copied, Decoded, Decoding
 from client_app.entries import Arrays, Writer
-from client_app.fit import fit
 from client_app.workers import Mapped, Work, Workers
-from fedmend.errors import DataError, RunError, UserError
-from fedmend.records import Index, Pixels, Reader, Record, Rejected, quantised
+from fedmend.errors import RunError
+from fedmend.records import Index, Pixels, Reader, Record, Rejected
 
 _DECODER = "3"  # of what pixels become; a change of it decodes everything anew
 
@@ -42,26 +40,6 @@ class Divided(Protocol):
     def index_by(self, mapped: Mapped) -> Index:
         """Return what ``index`` does, its files looked at by ``mapped``."""
         ...
-
-
-@runtime_checkable
-class Copied(Protocol):
-    """A reader that knows of other copies of its images, should the one that is used fail."""
-
-    def copies(self, record: Record) -> Sequence[Record]:
-        """Return records of the same image that ``load`` takes too, in order of preference."""
-        ...
-
-
-class Decoded(NamedTuple):
-    """What became of one record."""
-
-    pixels: npt.NDArray[np.uint16] | None
-    """(C, H, W); None: no copy of the image can be decoded."""
-    failed: Sequence[Rejected]
-    """The copies that were tried first."""
-    instead: Record | None = None
-    """The copy that is used, where it is not the record itself."""
 
 
 class Source(NamedTuple):
@@ -108,10 +86,10 @@ def open_source(
     with Workers(1 if getattr(reader, "whole", False) else workers) as crew:
 
         def mapped(step: Step) -> Mapped:
-            return _told(crew, step, progress)
+            return told(crew, step, progress)
 
         index = _indexed(cache, reader, fingerprint, mapped("reading"))
-        decode = _Decoding(reader, size, channels)
+        decode = Decoding(reader, size, channels)
         content = _content(reader, index.records)
         key = f"pixels {_DECODER} {getattr(reader, 'decoding', '')} {content} {size} {channels}"
 
@@ -122,8 +100,8 @@ def open_source(
     return _source(index, kept, key)
 
 
-def _told(crew: Workers, step: Step, progress: Progress | None) -> Mapped:
-    """Return what does work and tells how far it is."""
+def told(crew: Workers, step: Step, progress: Progress | None) -> Mapped:
+    """Return what does work, by a crew, and tells how far it is."""
 
     def mapped(work: Work[Item, Result], items: Sequence[Item]) -> Iterator[Result]:
         for done, result in enumerate(crew.map(work, items), 1):
@@ -134,11 +112,21 @@ def _told(crew: Workers, step: Step, progress: Progress | None) -> Mapped:
     return mapped
 
 
+def listed(reader: Reader, mapped: Mapped) -> Index:
+    """Return a reader's index; ``mapped`` looks at its files where they can be divided.
+
+    Raises:
+        DataError: the source as a whole cannot be used.
+        RunError: the disk fails.
+    """
+    return reader.index_by(mapped) if isinstance(reader, Divided) else reader.index()
+
+
 def _indexed(cache: Cache, reader: Reader, fingerprint: str, mapped: Mapped) -> Index:
     def make() -> dict[str, npt.NDArray[Any]]:
         if fingerprint and reader.fingerprint() != fingerprint:
             raise RunError("the images changed while the run was going on; start again")
-        index = reader.index_by(mapped) if isinstance(reader, Divided) else reader.index()
+        index = listed(reader, mapped)
         return {"records": _packed(index.records), "rejected": _packed(index.rejected)}
 
     kept = cache.arrays(f"index {_DECODER} {fingerprint or reader.fingerprint()}", make)
@@ -187,10 +175,23 @@ def _source(index: Index, kept: Arrays, key: str) -> Source:
         if row not in bad
     )
     failed = [Rejected(*fields) for fields in _unpacked(kept["failed"])]
-    listed = {each.source for each in failed}
-    used = {str(record.facts.get("path")) for record in instead.values()} - listed
-    spared = [each for each in index.rejected if each.source not in used | listed]
-    return Source(records, (*spared, *failed), Pixels(kept["image"]), key)
+    return Source(records, refused(index, failed, instead.values()), Pixels(kept["image"]), key)
+
+
+def refused(
+    index: Index, failed: Sequence[Rejected], instead: Iterable[Record]
+) -> tuple[Rejected, ...]:
+    """Return all that cannot be used.
+
+    Args:
+        index: of the reader.
+        failed: what cannot be decoded.
+        instead: the copies that are used in place of others.
+    """
+    broken = {each.source for each in failed}
+    used = {str(record.facts.get("path")) for record in instead} - broken
+    spared = [each for each in index.rejected if each.source not in used | broken]
+    return (*spared, *failed)
 
 
 def _packed(rows: Sequence[Sequence[Any]]) -> npt.NDArray[np.uint8]:
@@ -200,54 +201,3 @@ def _packed(rows: Sequence[Sequence[Any]]) -> npt.NDArray[np.uint8]:
 def _unpacked(array: npt.NDArray[np.uint8]) -> list[list[Any]]:
     loaded: list[list[Any]] = json.loads(array.tobytes())
     return loaded
-
-
-class _Decoding:
-    """Decodes one record: its pixels, or why there are none."""
-
-    def __init__(self, reader: Reader, size: int, channels: int) -> None:
-        self.reader = reader
-        self.size = size
-        self.channels = channels
-
-    def __call__(self, record: Record) -> Decoded:
-        tried = self._decoded(record)
-        if not isinstance(tried, Rejected):
-            return Decoded(tried, ())
-        failed = [tried]
-        for copy in self.reader.copies(record) if isinstance(self.reader, Copied) else ():
-            tried = self._decoded(copy)
-            if not isinstance(tried, Rejected):
-                return Decoded(tried, failed, copy)
-            failed.append(tried)
-        return Decoded(None, failed)
-
-    def lost(self, record: Record) -> Decoded:
-        """Return that a record cannot be decoded, because processes died over it."""
-        source = str(record.facts.get("path", record.uid))
-        return Decoded(None, [Rejected(source, "cannot be decoded", "the process died over it")])
-
-    def _decoded(self, record: Record) -> npt.NDArray[np.uint16] | Rejected:
-        try:
-            image = self.reader.load(record)
-            _check(image)
-            return quantised(fit(image, self.size, self.channels))
-        except DataError as error:
-            detail = str(getattr(error.__cause__, "local", ""))
-            return Rejected(error.local or record.uid, str(error), detail)
-        except UserError:
-            raise
-        except OSError as error:  # of the disk, not of the image: another try may succeed
-            reason = os.strerror(error.errno or 0).lower()
-            raise RunError(f"the images cannot be read: {reason}", local=str(error)) from error
-        except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            # Whatever a decoder trips over costs this image alone.
-            return Rejected(record.uid, f"cannot be decoded ({type(error).__name__})")
-
-
-def _check(image: Tensor) -> None:
-    if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
-        raise DataError("the image is neither grey nor RGB")
-    low, high = (float(end) for end in image.aminmax())
-    if not (low >= 0 and high <= 1):  # also what is not finite
-        raise DataError("the image has values outside 0 to 1")

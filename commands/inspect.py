@@ -13,13 +13,13 @@ from rich.text import Text
 
 from client_app import listing
 from client_app.opening import reader_for
+from client_app.pictures import Pictures
 from client_app.survey import page, scores
 from client_app.survey.counts import left_over
 from client_app.survey.look import Survey, look
 from client_app.survey.scores import Score, distribution
-from commands import refused
+from commands import reading, refused
 from commands.console import out
-from commands.looking import followed
 from commands.outputs import vacant
 from fedmend import plugins
 from fedmend.errors import RunError, SettingsError
@@ -68,16 +68,11 @@ def inspect(request: Request) -> None:
     detector: Detector = plugins.DETECTORS.build(settings.detector)
     torch.set_num_threads(settings.threads)  # as at a site; the threads that decode are others
     reader = reader_for(request.path)
-    with followed(reader) as (index, progress):
-        survey = look(
-            reader,
-            index,
-            detector,
-            size=settings.image_size,
-            channels=settings.channels,
-            thumbnails=request.thumbnails if html else 0,
-            progress=progress,
+    with reading.shown(Console(stderr=True)) as progress:
+        pictures = Pictures(
+            reader, size=settings.image_size, channels=settings.channels, progress=progress
         )
+        survey = look(pictures, detector, thumbnails=request.thumbnails if html else 0)
     console = out()
     if survey.scores:
         _show(console, survey, request.worst)

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
@@ -16,11 +17,11 @@ from classification import metrics
 from client_app import listing
 from client_app.opening import reader_for
 from client_app.pairing import of_one_run
+from client_app.pictures import Pictures
 from client_app.prediction import Predicted, Prediction, Predictor
 from client_app.survey.counts import refusals
-from commands import refused
+from commands import reading, refused
 from commands.console import complain, out
-from commands.looking import followed
 from commands.outputs import vacant
 from fedmend import models
 from fedmend.errors import RunError
@@ -62,8 +63,11 @@ def predict(request: Request) -> None:
     predictor = Predictor(classifier, imputer, request.device)
     torch.set_num_threads(classifier.settings.threads)  # another number sums in another order
     reader = reader_for(request.path)
-    with followed(reader) as (index, progress):
-        found = predictor.predict(reader, index, progress=progress)
+    with reading.shown(Console(stderr=True)) as progress:
+        pictures = Pictures(
+            reader, size=predictor.size, channels=predictor.channels, progress=progress
+        )
+        found = predictor.predict(pictures)
     console = out()
     refused.show(console, refusals(found.rejected), listed=request.listed)
     if not found.predictions:

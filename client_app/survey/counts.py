@@ -6,8 +6,8 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from client_app.decoding import Picture
 from client_app.dicom.labels import NO_IMAGE, NO_ROW
+from client_app.pictures import Picture
 from client_app.survey.traits import Traits
 from fedmend.records import Rejected
 

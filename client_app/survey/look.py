@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from client_app.decoding import THREADS, Progress, at_once, batches, pictures, silent, stacked
+from client_app.pictures import Pictures, stacked
 from client_app.survey.counts import Counts, Refusal, refusals
 from client_app.survey.scores import Score
 from client_app.survey.thumbnails import Thumbnails
 from client_app.survey.traits import traits
-from fedmend.records import Index, Reader
 from imputation.detectors.base import Detector
 
 
@@ -26,48 +25,32 @@ class Survey(NamedTuple):
     """PNG files of the worst."""
 
 
-def look(
-    reader: Reader,
-    index: Index,
-    detector: Detector,
-    *,
-    size: int,
-    channels: int,
-    thumbnails: int = 0,
-    threads: int = THREADS,
-    progress: Progress = silent,
-) -> Survey:
+def look(pictures: Pictures, detector: Detector, *, thumbnails: int = 0) -> Survey:
     """Decode, count and score every image as a run would see it, some at a time.
 
     Nothing is kept on disk. In memory there are the scores, and the pictures of one batch and of
     the worst images.
 
     Args:
-        reader: of the images.
-        index: what the reader found.
+        pictures: of the folder.
         detector: of noise.
-        size: side in pixels of the square that each image is fitted into.
-        channels: 1 (grey) or 3 (RGB).
         thumbnails: how many pictures to keep, of the worst.
-        threads: that decode; the result does not depend on their number.
-        progress: told how the look gets on.
 
     Raises:
+        DataError: the folder as a whole cannot be used.
         RunError: the disk fails, or the images changed since they were listed.
     """
-    counts, rejected, scores = Counts(), list(index.rejected), list[Score]()
+    counts, scores = Counts(), list[Score]()
     worst = Thumbnails(thumbnails)
-    decoded = pictures(reader, index.records, size=size, channels=channels, threads=threads)
-    for chunk in batches(decoded, at_once(size, channels), rejected, progress):
-        images = stacked(chunk)
-        values = detector.score(images)
-        flags = detector.flag(values)
+    for chunk in pictures.batches():
+        values = detector.score(stacked(chunk))
+        flags = detector.flag(values).tolist()
         found = []
-        for picture, value, flagged in zip(chunk, values.tolist(), flags.tolist(), strict=True):
-            known = traits(reader, picture)
+        for picture, value, flagged in zip(chunk, values.tolist(), flags, strict=True):
+            known = traits(pictures.reader, picture)
             counts.add(picture, known)
             found.append(Score.of(picture, known, value, flagged=flagged))
         scores += found
         worst.add(zip(found, chunk, strict=True))
     scores.sort(key=Score.rank)
-    return Survey(counts, refusals(rejected), scores, worst.worst())
+    return Survey(counts, refusals(pictures.refused), scores, worst.worst())

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from client_app.decoding import Picture
+from client_app.pictures import Picture
 from client_app.place import Place
 from client_app.survey.traits import Traits
 from fedmend import histogram

@@ -9,8 +9,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from client_app.decoding import Picture
 from client_app.fit import fit
+from client_app.pictures import Picture
 from client_app.survey.scores import Score
 from fedmend.records import Pixels
 

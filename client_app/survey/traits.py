@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from client_app.decoding import Picture
+from client_app.pictures import Picture
 from client_app.readers.folder import Folder
 from client_app.survey import raster_file
 from fedmend.errors import DataError

@@ -10,12 +10,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 import torch
+from flwr.supercore.task_identity import TaskIdentity
 from PIL import Image
 
 from classification.phase import PHASE
 from client_app.member import Member
 from client_app.opening import reader_for
-from client_app.prediction import Predictor, check_device
+from client_app.pictures import Pictures
+from client_app.prediction import Predicted, Predictor, check_device
 from client_app.site import Share
 from fedmend import models, plugins, randomness
 from fedmend.arms import ARMS
@@ -44,9 +46,20 @@ class Done(NamedTuple):
     def imputer(self) -> ModelFile:
         return models.read(self.folder / "imputer.safetensors", "imputer")
 
+    def predicted(self, arm: str, data: str) -> Predicted:
+        return predicted(self.predictor(arm), data)
+
     def predictor(self, arm: str) -> Predictor:
         imputer = self.imputer if ARMS[arm].mend == "imputer" else None
         return Predictor(self.classifier(arm), imputer, "cpu")
+
+
+def predicted(predictor: Predictor, data: str, most: int | None = None) -> Predicted:
+    """Return what becomes of a folder."""
+    size, channels = predictor.size, predictor.channels
+    return predictor.predict(
+        Pictures(reader_for(data), size=size, channels=channels, most=most, workers=1)
+    )
 
 
 def _written(folder: Path) -> None:
@@ -71,6 +84,8 @@ def _written(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     """Return a whole run on real-like sites: no noise is simulated."""
+    # Before any test's own fixture has said who sends.
+    TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
     root = tmp_path_factory.mktemp("run")
     (root / "png").mkdir()
     _written(root / "png")
@@ -80,7 +95,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Done:
     )
     settings = tiny(
         root, data=data, noise="none()", imputation__noise="gaussian(std=0.1..0.4)",
-        arms=",".join(_ARMS),
+        arms=",".join(_ARMS), imputation__rounds=1, classification__rounds=1,
     )  # fmt: skip
     folder, summary = run(settings, sites=2)
     return Done(folder, data, tests, settings, summary)
@@ -103,8 +118,7 @@ def _of_the_run(done: Done, arm: str, cache: Path) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize("arm", _ARMS)
 def test_answers_are_the_runs_own(done: Done, arm: str, tmp_path: Path) -> None:
-    reader = reader_for(done.tests)
-    found = done.predictor(arm).predict(reader, reader.index())
+    found = done.predicted(arm, done.tests)
     expected = _of_the_run(done, arm, tmp_path)
     assert {each.uid for each in found.predictions} == expected.keys()
     for each in found.predictions:
@@ -118,20 +132,18 @@ def test_answers_are_the_runs_own(done: Done, arm: str, tmp_path: Path) -> None:
 
 
 def test_only_what_is_held_to_be_noisy_is_mended_and_a_vouched_word_wins(done: Done) -> None:
-    reader = reader_for(done.data)
-    index = reader.index()
-    vouched = {record.uid: record.noisy for record in index.records}
-    found = done.predictor("imputed").predict(reader, index).predictions
+    vouched = {record.uid: record.noisy for record in reader_for(done.data).index().records}
+    found = done.predicted("imputed", done.data).predictions
     for each in found:
         word = vouched[each.uid]
         assert each.flagged == (each.score > 0 if word is None else word)
         assert each.mended == each.flagged
     assert any(each.flagged != (each.score > 0) for each in found)
     assert 10 < sum(each.flagged for each in found) < 62
-    raw = {each.uid: each for each in done.predictor("raw").predict(reader, index).predictions}
+    raw = {each.uid: each for each in done.predicted("raw", done.data).predictions}
     assert all(raw[each.uid].flagged == each.flagged for each in found)
     assert not any(each.mended for each in raw.values())
-    removed = done.predictor("removed").predict(reader, index).predictions
+    removed = done.predicted("removed", done.data).predictions
     assert len(removed) == len(found)  # nothing is left out, only said
     assert any(each.flagged and not each.mended for each in removed)
 
@@ -139,39 +151,31 @@ def test_only_what_is_held_to_be_noisy_is_mended_and_a_vouched_word_wins(done: D
 def test_a_vouched_word_does_not_count_where_a_simulation_kept_the_truth_to_itself(
     done: Done,
 ) -> None:
-    reader = reader_for(done.data)
     classifier = done.classifier("raw")
     changed = dataclasses.replace(classifier.settings, noise="gaussian(std=0.1)", noise_known=False)
     predictor = Predictor(dataclasses.replace(classifier, settings=changed), None, "cpu")
-    found = predictor.predict(reader, reader.index()).predictions
+    found = predicted(predictor, done.data).predictions
     assert all(each.flagged == (each.score > 0) for each in found)
     told = dataclasses.replace(changed, noise_known=True)
     predictor = Predictor(dataclasses.replace(classifier, settings=told), None, "cpu")
-    found = predictor.predict(reader, reader.index()).predictions
+    found = predicted(predictor, done.data).predictions
     assert any(each.flagged != (each.score > 0) for each in found)
 
 
 @pytest.mark.parametrize("arm", ["raw", "imputed", "filtered"])
 def test_an_answer_depends_on_its_image_alone(done: Done, arm: str) -> None:
-    reader = reader_for(done.tests)
-    index = reader.index()
     predictor = done.predictor(arm)
-    whole = predictor.predict(reader, index).predictions
+    whole = predicted(predictor, done.tests).predictions
     for most in (1, 5, 16, 17):
-        parts = predictor.predict(reader, index, most=most, threads=1).predictions
+        parts = predicted(predictor, done.tests, most).predictions
         assert [each[:-1] for each in parts] == [each[:-1] for each in whole]
         for one, other in zip(parts, whole, strict=True):
             assert one.logits.tobytes() == other.logits.tobytes()
-    alone = index._replace(records=[index.records[3]])
-    (one,) = predictor.predict(reader, alone).predictions
-    other = next(each for each in whole if each.uid == one.uid)
-    assert one.logits.tobytes() == other.logits.tobytes()
 
 
 def test_predictions_are_sorted_by_place_and_touch_no_global_generator(done: Done) -> None:
-    reader = reader_for(done.tests)
     before = torch.random.get_rng_state()
-    found = done.predictor("imputed").predict(reader, reader.index()).predictions
+    found = done.predicted("imputed", done.tests).predictions
     assert [each.place for each in found] == sorted(each.place for each in found)
     assert torch.equal(before, torch.random.get_rng_state())
 
@@ -181,9 +185,8 @@ def test_a_classifier_of_nan_is_refused(done: Done) -> None:
     name = next(name for name, array in file.arrays.items() if array.is_floating_point())
     arrays = {**file.arrays, name: torch.full_like(file.arrays[name], torch.nan)}
     predictor = Predictor(dataclasses.replace(file, arrays=arrays), None, "cpu")
-    reader = reader_for(done.tests)
     with pytest.raises(DataError, match="answers are not finite"):
-        predictor.predict(reader, reader.index())
+        predicted(predictor, done.tests)
 
 
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "cpu:x"])

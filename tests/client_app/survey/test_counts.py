@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from client_app.opening import reader_for
+from client_app.pictures import Pictures
 from client_app.survey.counts import left_over, refusals
 from client_app.survey.look import Survey, look
 from fedmend import plugins
@@ -16,9 +17,8 @@ from tests.dicom_files import write
 
 
 def surveyed(path: str) -> Survey:
-    reader = reader_for(path)
-    detector = plugins.DETECTORS.build("residual()")
-    return look(reader, reader.index(), detector, size=16, channels=1)
+    pictures = Pictures(reader_for(path), size=16, channels=1, workers=1)
+    return look(pictures, plugins.DETECTORS.build("residual()"))
 
 
 def picture(path: Path, seed: int, shape: Sequence[int] = (20, 16), bits: int = 8) -> None:

@@ -9,8 +9,8 @@ import torch
 from PIL import Image
 
 from client_app.cache import Cache
-from client_app.decoding import Picture
 from client_app.opening import reader_for
+from client_app.pictures import Picture, Pictures
 from client_app.place import Place
 from client_app.source import open_source
 from client_app.survey.look import Survey, look
@@ -33,13 +33,9 @@ def _folder(path: Path, count: int) -> str:
     return str(path)
 
 
-def _looked(path: str, thumbnails: int = 0, threads: int = 1) -> Survey:
-    reader = reader_for(path)
-    detector = plugins.DETECTORS.build("residual()")
-    return look(
-        reader, reader.index(), detector,
-        size=24, channels=1, thumbnails=thumbnails, threads=threads,
-    )  # fmt: skip
+def _looked(path: str, thumbnails: int = 0, most: int | None = None) -> Survey:
+    pictures = Pictures(reader_for(path), size=24, channels=1, most=most, workers=1)
+    return look(pictures, plugins.DETECTORS.build("residual()"), thumbnails=thumbnails)
 
 
 def test_scores_are_a_runs_and_worst_first(tmp_path: Path) -> None:
@@ -57,7 +53,7 @@ def test_scores_are_a_runs_and_worst_first(tmp_path: Path) -> None:
     values = [each.value for each in survey.scores]
     assert values == sorted(values, reverse=True)
     assert 0 < sum(flags.tolist()) < 70
-    assert _looked(path, threads=3).scores == survey.scores
+    assert _looked(path, most=9).scores == survey.scores
 
 
 def test_only_the_worst_pictures_are_kept(tmp_path: Path) -> None:

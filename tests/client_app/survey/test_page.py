@@ -13,11 +13,12 @@ import pytest
 from PIL import Image
 
 from client_app.opening import reader_for
+from client_app.pictures import Pictures
 from client_app.survey.counts import Refusal
 from client_app.survey.look import Survey, look
 from client_app.survey.page import MOST_FILES, rendered
 from fedmend import plugins
-from fedmend.records import Index, Rejected
+from fedmend.records import Rejected
 from fedmend.settings import Settings
 from tests.dicom_files import write
 
@@ -56,6 +57,11 @@ class Page(HTMLParser):
         return [value for each, key, value in self.attributes if (each, key) == (tag, name)]
 
 
+def surveyed(folder: Path) -> Survey:
+    pictures = Pictures(reader_for(str(folder)), size=16, channels=1, workers=1)
+    return look(pictures, plugins.DETECTORS.build("residual()"), thumbnails=3)
+
+
 @pytest.fixture
 def survey(tmp_path: Path) -> Survey:
     for seed in range(4):
@@ -64,9 +70,7 @@ def survey(tmp_path: Path) -> Survey:
               shape=(16, 16))  # fmt: skip
     (tmp_path / "<img src=x onerror=alert(3)>").write_bytes(b"junk")
     (tmp_path / "0\n\x1b[31m.dcm").write_bytes(b"junk")
-    reader = reader_for(str(tmp_path))
-    detector = plugins.DETECTORS.build("residual()")
-    return look(reader, reader.index(), detector, size=16, channels=1, thumbnails=3)
+    return surveyed(tmp_path)
 
 
 def test_what_files_say_is_text(survey: Survey) -> None:
@@ -110,13 +114,11 @@ def test_it_says_how_many_files_are_left_unnamed(survey: Survey) -> None:
 
 
 def test_a_folder_without_a_usable_image_has_a_page_too(tmp_path: Path) -> None:
-    reader = reader_for("phantom(count=4)")
-    detector = plugins.DETECTORS.build("residual()")
-    nothing = Index([], [Rejected("a", "torn")])
-    survey = look(reader, nothing, detector, size=16, channels=1, thumbnails=3)
-    page = Page(rendered(survey, Settings.read({}), "x"))
+    (tmp_path / "ill").mkdir()
+    (tmp_path / "ill" / "a.png").write_bytes(b"")
+    page = Page(rendered(surveyed(tmp_path), Settings.read({}), "x"))
     assert "There is no image here that can be used." in page.text
-    assert "torn" in page.text
+    assert "the file is empty" in page.text
 
 
 def test_every_part_has_a_name_of_its_own(survey: Survey) -> None:
