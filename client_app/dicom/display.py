@@ -1,9 +1,8 @@
 """A frame as it is shown: grey scale pipeline (PS3.3 C.11.1, C.11.2, C.7.6.3.1.2) and colour.
 
 Stored values -> modality LUT -> VOI LUT or window -> inversion (MONOCHROME1) -> [0, 1].
-Overlays are ignored. Pixels keep the file's own size and orientation: a patient orientation is
-described by the header, never by turning the stored matrix, and pixels that are not square are
-told by :func:`aspect`, for whoever resizes.
+Overlays are ignored. Pixels keep the file's own size and orientation; whoever shows them turns them
+by :mod:`client_app.dicom.upright` and makes them square by :func:`aspect`.
 """
 
 from __future__ import annotations
