@@ -1,0 +1,54 @@
+"""The compose files as compose reads them: variables filled in, anchors resolved."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+ROOT = Path(__file__).parents[2]
+FILES = (
+    "docker-compose.yml",
+    "deploy/coordinator/compose.yml",
+    "deploy/site/compose.yml",
+)
+GPU = "deploy/site/compose.gpu.yml"
+GIVEN = {
+    "FEDMEND_VERSION": "0.1.0",
+    "FEDMEND_COORDINATOR": "coordinator.example:8443",
+    "FEDMEND_DATA": "/srv/images",
+}
+_VARIABLE = re.compile(r"\$(?:\$|\{(?P<name>\w+)(?::(?P<kind>[-?])(?P<rest>[^}]*))?\})")
+
+
+def substituted(text: str, given: Mapping[str, str]) -> str:
+    """Fill in ``${NAME}``, ``${NAME:-default}`` and ``${NAME:?error}``; ``$$`` is a dollar."""
+
+    def value(found: re.Match[str]) -> str:
+        name = found["name"]
+        if name is None:
+            return "$"
+        if given.get(name):
+            return given[name]
+        if found["kind"] == "-":
+            return found["rest"]
+        raise KeyError(name)
+
+    return _VARIABLE.sub(value, text)
+
+
+def text(name: str, given: Mapping[str, str] = GIVEN) -> str:
+    return substituted((ROOT / name).read_text(encoding="utf-8"), given)
+
+
+def compose(name: str, given: Mapping[str, str] = GIVEN) -> dict[str, Any]:
+    loaded: dict[str, Any] = yaml.safe_load(text(name, given))
+    return loaded
+
+
+def services() -> list[tuple[str, str, dict[str, Any]]]:
+    """Return (file, name, service) of every service."""
+    return [(name, key, each) for name in FILES for key, each in compose(name)["services"].items()]

