@@ -296,9 +296,7 @@ def impute(
         str, typer.Option(help="Spec of the detector (the imputer's run's).", show_default=False)
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
-    threads: Annotated[
-        int | None, typer.Option(min=1, help="CPU threads (all cores).", show_default=False)
-    ] = None,
+    threads: Annotated[int, typer.Option(min=1, help="CPU threads of the imputer.")] = 1,
 ) -> None:
     """Mend this hospital's noisy images with a trained imputer; originals are never touched.
 

@@ -103,7 +103,7 @@ def _add_source(dataset: Dataset, frames: list[int]) -> None:
         return
     source = Dataset()
     source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = sop_class, instance
-    if len(numbers(dataset, "NumberOfFrames")) == 1 and numbers(dataset, "NumberOfFrames")[0] > 1:
+    if len(frames) < max(1.0, *numbers(dataset, "NumberOfFrames"), 0.0):  # else it is of them all
         source.ReferencedFrameNumber = [frame + 1 for frame in frames]
     source.PurposeOfReferenceCodeSequence = _code(_SOURCE)
     dataset.SourceImageSequence = Sequence([source, *items(dataset, "SourceImageSequence")])

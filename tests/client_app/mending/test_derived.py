@@ -117,6 +117,15 @@ def test_an_empty_third_value_stays() -> None:
     assert image.ImageType == ["DERIVED", "PRIMARY", ""]
 
 
+def test_a_reference_names_frames_where_it_is_not_about_all_of_them() -> None:
+    some, every = source(NumberOfFrames=3), source(NumberOfFrames=3)
+    derive(some, MADE, "d", [0, 2])
+    derive(every, MADE, "d", [0, 1, 2])
+    assert some.SourceImageSequence[0].ReferencedFrameNumber == [1, 3]
+    assert "ReferencedFrameNumber" not in every.SourceImageSequence[0]
+    assert some.SOPInstanceUID != every.SOPInstanceUID
+
+
 def test_frame_types_follow() -> None:
     frame, group = Dataset(), Dataset()
     frame.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
