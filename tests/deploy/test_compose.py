@@ -13,6 +13,7 @@ import compose_spec
 import pytest
 import typer.main
 import yaml
+from flwr.common.config import parse_config_args
 from flwr.supercore.cli.flower_superexec import _parse_args as superexec_parser
 from flwr.superlink.cli.flower_superlink import _parse_args_run_superlink as superlink_parser
 from flwr.supernode.cli.flower_supernode import _parse_args_run_supernode as supernode_parser
@@ -23,6 +24,7 @@ from client_app.synth.order import Order
 from commands.main import app
 from commands.provisioning import site_file
 from fedmend import __version__, plugins
+from fedmend.settings import Settings
 from tests.deploy.compose_files import FILES, GIVEN, GPU, ROOT, compose, services, text
 
 SERVICES = [pytest.param(file, each, id=f"{file}:{name}") for file, name, each in services()]
@@ -225,6 +227,15 @@ def test_the_trial_writes_site_files_that_hold(hospital: str, tmp_path: Path) ->
     assert str(site.coordinator) == "gateway:8443"
     assert (given / "site.key").read_text() == "secret"
     assert len(plugins.READERS.build(site.data).index().records) == 2
+
+
+def test_the_trials_run_asks_for_settings_that_reach_it() -> None:
+    script = compose("docker-compose.yml")["services"]["run"]["command"][2]
+    words = script.partition(" -c '")[2].rstrip().removesuffix("'")
+    config = parse_config_args([words])
+    assert len(config) == words.replace("std=", "").count("="), "Flower drops what it cannot read"
+    Settings.parse(config)
+    assert config["min-sites"] == 3
 
 
 def test_the_version_in_the_trial_is_the_programs() -> None:
