@@ -14,7 +14,7 @@ from pydicom.filewriter import dcmwrite
 from pydicom.valuerep import format_number_as_ds
 from torch import Tensor
 
-from client_app.dicom import display, files
+from client_app.dicom import display, files, upright
 from client_app.dicom.layout import Layout, layout
 from client_app.dicom.quiet import quiet
 from client_app.dicom.stored import Stored, stored
@@ -53,17 +53,20 @@ class Changed:
         self.window = window
         with quiet():
             self.claimed = layout(self.dataset)
+            self.turn = upright.turn(self.dataset)
         self.frames: dict[int, Stored] = {}
         self._shown: dict[int, str] = {}
         self._rulers: dict[int, levels.Ruler] = {}
 
     def shown(self, frame: int) -> Tensor:
-        """Return a frame as it is shown, (C, H, W) float32 in [0, 1].
+        """Return a frame as it is shown and hung, (C, H, W) float32 in [0, 1].
+
+        Imputers have learned from pictures that hang so.
 
         Raises:
             Untrusted: its pixels cannot be trusted.
         """
-        return display.image(self.dataset, frame, self.window)
+        return upright.turned(display.image(self.dataset, frame, self.window), self.turn)
 
     def mend(self, frame: int, mended: Tensor) -> bool:
         """Take a mended picture for a frame; say whether any stored value changes by it.
@@ -77,6 +80,7 @@ class Changed:
             Untrusted: its pixels cannot be trusted.
         """
         _check_kind(self.dataset, self.claimed)
+        mended = _turned_back(mended, self.turn)
         pixels = stored(self.dataset, frame)
         pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
         with quiet(), np.errstate(all="ignore"):
@@ -171,6 +175,12 @@ class Changed:
 def _digest(shown: npt.NDArray[np.float32]) -> str:
     """Return a hash of what is shown, which takes less room than the picture."""
     return hashlib.sha256(np.ascontiguousarray(shown).tobytes()).hexdigest()
+
+
+def _turned_back(image: Tensor, by: upright.Turn) -> Tensor:
+    """Undo :func:`client_app.dicom.upright.turned`: pixels are stored as they were."""
+    image = upright.turned(image, by._replace(transposed=False))
+    return image.transpose(-1, -2) if by.transposed else image
 
 
 def _check_kind(dataset: Dataset, claimed: Layout) -> None:

@@ -289,3 +289,20 @@ def test_compressed_frames_become_plain_ones() -> None:
     written = mended(file.getvalue(), frames=(1,))
     assert np.array_equal(stored(files.read(written), 0), pixels(1, (2, 16, 16))[0])
     assert "LossyImageCompression" not in again(written)
+
+
+@pytest.mark.parametrize("orientation", ["F\\L", "H\\L", "R\\H", "F\\R", "L\\F", "R\\F"])
+def test_a_radiograph_is_mended_as_it_hangs_and_stored_as_it_was(orientation: str) -> None:
+    own: dict[str, Any] = {"Modality": "DX", "PatientOrientation": orientation.split("\\")}
+    data = encoded(1, **own)
+    changed = Changed(data, FILE)
+    hung = changed.shown(0)
+    assert hung.shape[1:] == ((6, 8) if changed.turn.transposed else (8, 6))
+    assert not changed.mend(0, hung)
+    hung[:, 0] = 0.5  # the top row, as it hangs
+    assert changed.mend(0, hung)
+    written = changed.encoded(MADE)
+    again = Changed(written, FILE)
+    assert again.turn == changed.turn
+    assert torch.allclose(again.shown(0), hung, atol=0.51 / 4095)
+    assert stored(files.read(written)).shape == (8, 6)
