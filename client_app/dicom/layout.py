@@ -112,7 +112,7 @@ def _check_bits(read: Layout, dataset: Dataset) -> None:
 def _check_colour(read: Layout) -> None:
     allowed: dict[int, tuple[str, ...]] = {1: _GREY, 3: _COLOUR}
     if read.photometric not in allowed.get(read.samples, ()):
-        said = f"{read.samples} samples of {read.photometric!r}"
+        said = f"{read.samples} samples of {read.photometric or 'no photometric interpretation'}"
         raise Untrusted(INCONSISTENT, local=said)
     if read.photometric == "PALETTE COLOR" and read.allocated not in (8, 16):
         raise Untrusted(INCONSISTENT, local=f"palette indices of {read.allocated} bits")

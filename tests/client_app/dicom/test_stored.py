@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import jpeg_ls
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,7 +15,13 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.data import get_testdata_file
 from pydicom.encaps import encapsulate
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, JPEG2000Lossless, RLELossless
+from pydicom.uid import (
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+)
 
 from client_app.dicom import isolated, untrusted
 from client_app.dicom.files import read
@@ -234,6 +241,23 @@ def test_a_codec_that_takes_too_long_is_stopped() -> None:
     assert "stopped after 0.3 s" in caught.value.local
     assert 0.2 < time.perf_counter() - start < 5
     assert np.array_equal(stored(dataset), good)
+
+
+@pytest.mark.parametrize("bits", [6, 7])
+def test_few_bits_of_jpeg_ls_are_read(make: Make, bits: int) -> None:
+    # pydicom does not let GDCM decode them: CharLS does.
+    pixels = (np.arange(64, dtype=np.uint8).reshape(8, 8) * 5) % 2**bits
+    dataset = make(pixels, JPEGLSLossless, BitsStored=bits)
+    codestream = jpeg_ls.encode_pixel_data(
+        pixels.tobytes(),
+        rows=8,
+        columns=8,
+        samples_per_pixel=1,
+        bits_stored=bits,
+    )
+    dataset.PixelData = encapsulate([bytes(codestream)])
+    dataset["PixelData"].is_undefined_length = True
+    assert np.array_equal(stored(dataset), pixels)
 
 
 def test_garbage_between_good_markers_is_refused(make: Make) -> None:
