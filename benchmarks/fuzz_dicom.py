@@ -324,7 +324,8 @@ def report(tally: _Tally, arguments: argparse.Namespace) -> Iterator[str]:
     yield f"| slowest file | {tally.slowest[0]:.2f} s |"
     yield f"| the codec's process died or was stopped, and was replaced | {tally.codec_deaths} |"
     yield f"| peak memory of the site's process (torch included) | {peak / 2**20:.0f} MiB |"
-    yield f"| peak memory of the codec's processes that lived on | {tally.child_peak / 2**20:.0f} MiB |"
+    codec = tally.child_peak / 2**20
+    yield f"| peak memory of the codec's processes that lived on | {codec:.0f} MiB |"
 
 
 def main() -> None:
