@@ -15,7 +15,7 @@ from flwr.clientapp import ClientApp
 from torch import nn
 
 from client_app.introduce import introduction
-from client_app.member import Member
+from client_app.member import Member, own_settings
 from client_app.sparsely import Sparsely
 from fedmend import phase as phases
 from fedmend import plugins, sums, training, wire
@@ -65,7 +65,7 @@ def _settings(context: Context) -> Settings:
     log.setLevel(logging.INFO)
     if not log.hasHandlers():
         logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
-    settings = Settings.read(context.run_config)
+    settings = own_settings(context.node_config, Settings.read(context.run_config))
     torch.set_num_threads(settings.threads)
     return settings
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+
+import torch
 
 from client_app.cache import Cache
 from client_app.site import LocalSite, Share
 from client_app.source import Progress
 from client_app.workers import cores
-from fedmend import plugins
-from fedmend.errors import DataError
+from fedmend import checks, plugins
+from fedmend.errors import DataError, SettingsError
 from fedmend.files import write_atomically
 from fedmend.settings import Settings
 from fedmend.store import SiteStore
@@ -24,6 +26,33 @@ _GIB = 1024**3
 def private_folder(cache_dir: str) -> Path:
     """Return the folder of everything that a site derives from its images."""
     return Path(cache_dir or HOME / "cache").expanduser()
+
+
+def own_settings(node: Mapping[str, object], settings: Settings) -> Settings:
+    """Return a run's settings with the site's own ``device`` and ``threads``, where it sets them.
+
+    What to compute on is for whoever owns the machine to say, as with the data.
+
+    Raises:
+        SettingsError: a value that cannot be, or a device that this machine lacks.
+    """
+    device, threads = node.get("device", settings.device), node.get("threads", settings.threads)
+    if not isinstance(device, str):
+        raise SettingsError(f"this site's device must be text in quotes; got {device!r}")
+    if type(threads) is not int:
+        raise SettingsError(f"this site's threads must be a whole number; got {threads!r}")
+    own = replace(settings, device=device, threads=threads)
+    checks.ranges(own)
+    if not _usable(device):
+        raise SettingsError(f"this site's machine has no device {device}")
+    return own
+
+
+def _usable(device: str) -> bool:
+    kind, _, index = device.partition(":")
+    if kind == "cuda":
+        return int(index or 0) < torch.cuda.device_count()
+    return kind != "mps" or torch.backends.mps.is_available()
 
 
 @dataclass(frozen=True)
@@ -43,7 +72,8 @@ class Member:
         """Read a node's configuration.
 
         A simulated node has ``partition-id`` and ``num-partitions`` and takes the run's ``data``.
-        A real one has its own ``data``, and perhaps ``name`` and ``cache-dir``.
+        A real one has its own ``data``, and perhaps ``name`` and ``cache-dir``; its ``device`` and
+        ``threads`` are for :func:`own_settings`.
 
         Raises:
             DataError: a real site without data of its own.

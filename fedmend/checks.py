@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import types
 import typing
 from collections.abc import Callable, Iterator, Mapping
@@ -38,6 +39,7 @@ SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(
 )
 """The settings that are specs, and the registry of each."""
 
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
     {
         "channels": (1, 3),
@@ -75,7 +77,7 @@ def ranges(settings: Settings) -> None:
             raise SettingsError(f"{key} must be from {low:g} to {high:g}; got {value}")
     if settings.channels == 2:
         raise SettingsError("channels must be 1 (grey) or 3 (RGB); got 2")
-    if settings.device.split(":")[0] not in {"auto", "cpu", "cuda", "mps"}:
+    if not _DEVICE.fullmatch(settings.device):
         raise SettingsError(
             f"device must be auto, cpu, cuda, cuda:N or mps; got {settings.device!r}"
         )
