@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -128,12 +130,30 @@ def _blend(image: Tensor, trust: Tensor, weights: Tensor) -> Tensor:
         weights: (B, scales, H, W), the finest first.
     """
     mixed = weights[:, :1] * image
-    total, trusted = image * trust, trust
-    for scale in range(1, weights.shape[1]):
-        total, trusted = functional.avg_pool2d(total, 2), functional.avg_pool2d(trusted, 2)
-        coarse = functional.interpolate(total / trusted, scale_factor=2**scale, mode="bilinear")
-        mixed = mixed + weights[:, scale : scale + 1] * coarse
+    for scale, (total, trusted) in enumerate(coarser(image, trust, weights.shape[1]), 1):
+        mixed = mixed + weights[:, scale : scale + 1] * enlarged(total / trusted, scale)
     return mixed
+
+
+def coarser(image: Tensor, trust: Tensor, scales: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield means over 2 x 2, 4 x 4, 8 x 8, … pixels: of image times trust, and of the trust.
+
+    The first over the second is the mean of the image in which trusted pixels count more.
+
+    Args:
+        image: (B, C, H, W), sides multiples of the coarsest scale.
+        trust: (B, 1, H, W), positive.
+        scales: how many, the image itself included, which is not yielded.
+    """
+    total, trusted = image * trust, trust
+    for _ in range(1, scales):
+        total, trusted = functional.avg_pool2d(total, 2), functional.avg_pool2d(trusted, 2)
+        yield total, trusted
+
+
+def enlarged(maps: Tensor, scale: int) -> Tensor:
+    """Return maps at 2^scale times their resolution, drawn out bilinearly."""
+    return functional.interpolate(maps, scale_factor=2**scale, mode="bilinear")
 
 
 def roughness(images: Tensor) -> Tensor:
