@@ -10,7 +10,7 @@ from imputation.denoisers.adopted import Fit, adopted, network_class, starting_a
 from imputation.denoisers.base import Denoiser
 
 SIZES = {"small": (1, 0, 0, 0, 0, 0, 1), "published": (4, 4, 4, 4, 4, 4, 4)}
-"""Swin-convolution blocks of each level, down and up again: 2 and 18 million parameters."""
+"""Swin-convolution blocks of each level, down and up again: 1.5 and 18 million parameters."""
 _SIDE = 64
 
 

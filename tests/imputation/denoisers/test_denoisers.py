@@ -16,7 +16,7 @@ LEARNS = {
     "dncnn": (40, 3),
     "redcnn": (40, 2),
     "restormer": (20, 2),
-    "scunet": (8, 2),
+    "scunet": (12, 2),
     "wavepaint": (25, 4),
 }
 every_denoiser = pytest.mark.parametrize("name", DENOISERS.names())
