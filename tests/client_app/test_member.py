@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 import torch
 from flwr.app import ConfigRecord, Context, Message, MessageType, RecordDict
@@ -41,21 +43,29 @@ def test_what_cannot_be_is_refused(node: dict[str, object], wrong: str) -> None:
 
 
 @pytest.mark.parametrize("node", [{"device": "cuda:99"}, {"threads": 0}])
-def test_the_coordinator_is_told(node: dict[str, str | int], tmp_path: object) -> None:
+def test_the_coordinator_is_told(node: dict[str, str | int], tmp_path: Path) -> None:
     content = RecordDict({wire.CONFIG: ConfigRecord({"run": "r"})})
     message = Message(content, 7, MessageType.QUERY)
-    own = {"data": "phantom(count=8)", "cache-dir": str(tmp_path), **node}
+    own: dict[str, str | int | float | bool] = {
+        "data": "phantom(count=8)",
+        "cache-dir": str(tmp_path),
+        **node,
+    }
     reply = app(message, Context(1, 7, own, RecordDict(), {}))
     assert reply.has_error()
     assert next(iter(node)) in str(reply.error.reason)
 
 
-def test_a_message_is_worked_on_with_the_sites_threads(tmp_path: object) -> None:
+def test_a_message_is_worked_on_with_the_sites_threads(tmp_path: Path) -> None:
     before = torch.get_num_threads()
     wanted = 1 if before != 1 else 2
     content = RecordDict({wire.CONFIG: ConfigRecord({"run": "r"})})
     message = Message(content, 7, MessageType.QUERY)
-    own = {"data": "phantom(count=8, size=32)", "cache-dir": str(tmp_path), "threads": wanted}
+    own: dict[str, str | int | float | bool] = {
+        "data": "phantom(count=8, size=32)",
+        "cache-dir": str(tmp_path),
+        "threads": wanted,
+    }
     try:
         reply = app(message, Context(1, 7, own, RecordDict(), {"image-size": 32}))
         assert not reply.has_error()
