@@ -15,11 +15,11 @@ import torch
 from pydicom import Dataset
 from torch import Tensor
 
-from client_app.dicom.grey import scale
+from client_app.dicom.grey import line, scale
 from client_app.dicom.groups import holder
 from client_app.dicom.layout import Layout, layout
 from client_app.dicom.lut import palette
-from client_app.dicom.padding import padding
+from client_app.dicom.padding import padded, padding
 from client_app.dicom.quiet import quiet
 from client_app.dicom.stored import Stored, stored
 from client_app.dicom.values import numbers
@@ -94,6 +94,11 @@ def _grey(
     if pixels.dtype.itemsize > 2:
         outside = padding(dataset, pixels, claimed)
         return scale(dataset, frame, pixels, ~outside, claimed, window)
+    if not padded(dataset, claimed):
+        ends = int(pixels.min()), int(pixels.max())
+        straight = line(dataset, frame, ends, claimed, window)
+        if straight is not None:
+            return straight(pixels)
     # What becomes of each of at most 65,536 values, and then one look-up a pixel.
     kinds = _kinds(pixels)
     inside = ~padding(dataset, kinds, claimed)

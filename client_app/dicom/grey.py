@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,7 @@ from client_app.dicom.lut import Lut, Values, lut, tables_of
 from client_app.dicom.stored import Stored
 from client_app.dicom.untrusted import INCONSISTENT, Untrusted
 from client_app.dicom.values import number, numbers, text
-from client_app.dicom.window import FUNCTIONS, Window, linear_exact
+from client_app.dicom.window import FUNCTIONS, Ramp, Shape, Window, linear_exact
 
 
 class Modality(NamedTuple):
@@ -64,14 +64,69 @@ def scale(
     Raises:
         Untrusted: a table or slope is broken, or a window is asked for in units not known.
     """
+    kept = values[inside]
+    if not claimed.floating and claimed.allocated <= 16 and kept.size:
+        straight = line(dataset, frame, (int(kept.min()), int(kept.max())), claimed, window)
+        if straight is not None:
+            return np.where(inside, straight(values), np.float32(0))
     to_units = modality(dataset, frame, claimed)
     units = to_units(values.astype(np.float64))
     if not np.isfinite(units[inside]).all():
         raise Untrusted(INCONSISTENT, local="the modality LUT gives no numbers")
-    shown = _windowed(dataset, frame, units, inside, to_units, claimed, window)
+    shape = _shape(dataset, frame, to_units, claimed, window)
+    shown = (shape or _whole_range(units[inside]))(units)
     if inverted(dataset, claimed):
         shown = 1 - shown
     return np.where(inside, shown, 0).astype(np.float32)
+
+
+class Line(NamedTuple):
+    """What is shown of a stored value: (value - origin) * gain + offset, clipped to [0, 1]."""
+
+    origin: int
+    """Near the middle of what is shown: single precision is exact enough around it."""
+    gain: float
+    offset: float
+
+    def __call__(self, values: Stored) -> npt.NDArray[np.float32]:
+        """Return integers of at most 16 bits as shown, float32 in [0, 1], shape kept."""
+        shown = np.subtract(values, np.float32(self.origin), dtype=np.float32)
+        shown *= np.float32(self.gain)
+        shown += np.float32(self.offset)
+        return np.clip(shown, 0, 1, out=shown)
+
+
+def line(
+    dataset: Dataset, frame: int, ends: tuple[int, int], claimed: Layout, window: Window
+) -> Line | None:
+    """Return what is shown of a picture without padding, where that is a clipped straight line.
+
+    Args:
+        dataset: of the whole file.
+        frame: counted from 0.
+        ends: the picture's smallest and largest stored value.
+        claimed: the header's claims.
+        window: which part of the grey scale.
+
+    Returns:
+        What :func:`scale` itself goes by; None where tables or curves are involved.
+
+    Raises:
+        Untrusted: as :func:`scale`.
+    """
+    to_units = modality(dataset, frame, claimed)
+    if to_units.table:
+        return None
+    units = to_units(np.array(ends, np.float64))
+    shape = _shape(dataset, frame, to_units, claimed, window) or _whole_range(units)
+    if not isinstance(shape, Ramp) or not shape.width or not np.isfinite(units).all():
+        return None
+    middle = (shape.middle - to_units.intercept) / to_units.slope
+    gain = to_units.slope / shape.width
+    if inverted(dataset, claimed):
+        gain = -gain
+    origin = round(min(max(middle, -(2.0**16)), 2.0**16))
+    return Line(origin, gain, (origin - middle) * gain + 0.5)
 
 
 def modality(dataset: Dataset, frame: int, claimed: Layout) -> Modality:
@@ -107,40 +162,39 @@ def inverted(dataset: Dataset, claimed: Layout) -> bool:
     return claimed.photometric == "MONOCHROME1" or shape == "INVERSE"
 
 
-def _windowed(
-    dataset: Dataset,
-    frame: int,
-    units: Values,
-    inside: npt.NDArray[np.bool_],
-    to_units: Modality,
-    claimed: Layout,
-    window: Window,
-) -> Values:
+def _shape(
+    dataset: Dataset, frame: int, to_units: Modality, claimed: Layout, window: Window
+) -> Shape | None:
+    """Return what units are shown by; None: by the picture's own range.
+
+    Raises:
+        Untrusted: a table is broken, or a window is asked for in units not known.
+    """
     if window.center is not None and window.width is not None:
         if not to_units.usable:
             raise Untrusted(INCONSISTENT, local="a window is asked for, but units are unknown")
-        return linear_exact(units, window.center, window.width)
-    if window.view and to_units.usable:
-        shown = _view(dataset, frame, units, to_units, claimed, window.view)
-        if shown is not None:
-            return shown
-        if claimed.stored <= 8 and to_units.identity:
-            # Without a window such pictures are meant to be shown as they are.
-            low = -(2 ** (claimed.stored - 1)) if claimed.signed else 0
-            return cast("Values", (units - low) / (2**claimed.stored - 1))
-    return _whole_range(units, inside)
+        return linear_exact(window.center, window.width)
+    if not window.view or not to_units.usable:
+        return None
+    shape = _view(dataset, frame, to_units, claimed, window.view)
+    if shape is None and claimed.stored <= 8 and to_units.identity:
+        # Without a window such pictures are meant to be shown as they are.
+        top = 2**claimed.stored - 1
+        low = -(2 ** (claimed.stored - 1)) if claimed.signed else 0
+        return Ramp(low + top / 2, top)
+    return shape
 
 
-def _whole_range(units: Values, inside: npt.NDArray[np.bool_]) -> Values:
-    kept = units[inside]
-    low, high = (float(kept.min()), float(kept.max())) if kept.size else (0.0, 0.0)
-    return linear_exact(units, low / 2 + high / 2, high - low)
+def _whole_range(units: Values) -> Ramp:
+    """Return what shows values from the smallest to the largest, (n,)."""
+    low, high = (float(units.min()), float(units.max())) if units.size else (0.0, 0.0)
+    return linear_exact(low / 2 + high / 2, high - low)
 
 
 def _view(
-    dataset: Dataset, frame: int, units: Values, to_units: Modality, claimed: Layout, view: int
-) -> Values | None:
-    """Show by the file's own VOI LUTs, then its windows; the last if there are fewer than asked."""
+    dataset: Dataset, frame: int, to_units: Modality, claimed: Layout, view: int
+) -> Shape | None:
+    """Return the file's own VOI LUTs, then its windows; the last if there are fewer than asked."""
     tables = tables_of(dataset, "VOILUTSequence")
     windows = _windows(dataset, frame)
     at = min(view, len(tables) + len(windows)) - 1
@@ -149,9 +203,9 @@ def _view(
     if at < len(tables):
         signed = claimed.signed or to_units.intercept < 0
         table = lut(tables[at], claimed, signed=signed)
-        return table(units) / table.top
+        return lambda units: table(units) / table.top
     center, width, function = windows[at - len(tables)]
-    return FUNCTIONS[function](units, center, width)
+    return FUNCTIONS[function](center, width)
 
 
 def _windows(dataset: Dataset, frame: int) -> list[tuple[float, float, str]]:

@@ -100,6 +100,17 @@ def read(file: BinaryIO) -> Header:
         raise Untrusted(EMPTY, local="the file has no bytes")
     if not files.looks_like_dicom(head[:256]):
         raise Untrusted(NOT_DICOM)
+    try:
+        return _quickly(file, head)
+    except Untrusted:
+        # Headers that lie about their encoding or are out of order mislead the quick way: what
+        # is refused is refused by the same reader that the pixels would be read by.
+        file.seek(0)
+        return _slowly(file.read())
+
+
+def _quickly(file: BinaryIO, head: bytes) -> Header:
+    """Read a file by what comes before its pixel data; as a whole where that is not enough."""
     parsed = _parsed(head)
     if parsed is None:
         return _slowly(head + file.read())

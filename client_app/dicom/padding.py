@@ -17,6 +17,11 @@ _KEYWORDS = {
 }
 
 
+def padded(dataset: Dataset, claimed: Layout) -> bool:
+    """Say whether the header names a padding value."""
+    return number(dataset, f"{_KEYWORDS[claimed.keyword]}Value") is not None
+
+
 def padding(dataset: Dataset, values: Stored, claimed: Layout) -> npt.NDArray[np.bool_]:
     """Say which stored values are padding, or not even numbers; shape as given.
 

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 Values = npt.NDArray[np.float64]
+
+
+class Shape(Protocol):
+    """Makes of units what is shown of them."""
+
+    def __call__(self, values: Values, /) -> Values:
+        """Return values in [0, 1], shape kept."""
+        ...
+
+
 _MOST_VIEWS = 99
 
 
@@ -60,31 +70,47 @@ def _pair(asked: str) -> tuple[float, float]:
         return math.nan, math.nan
 
 
-def linear(values: Values, center: float, width: float) -> Values:
-    """Apply LINEAR, PS3.3 C.11.2.1.2.1, to [0, 1]; width at least 1."""
-    return _ramp(values, center - 0.5, width - 1)
+class Ramp(NamedTuple):
+    """Rises from 0 to 1 over a width around its middle; without width, a step just above it."""
+
+    middle: float
+    width: float
+
+    def __call__(self, values: Values) -> Values:
+        """Return values in [0, 1], shape kept."""
+        if self.width == 0:
+            return (values > self.middle).astype(np.float64)
+        risen: Values = np.clip((values - self.middle) / self.width + 0.5, 0, 1)
+        return risen
 
 
-def linear_exact(values: Values, center: float, width: float) -> Values:
-    """Apply LINEAR_EXACT, PS3.3 C.11.2.1.3.2, to [0, 1]; width above 0."""
-    return _ramp(values, center, width)
+class Sigmoid(NamedTuple):
+    """SIGMOID, PS3.3 C.11.2.1.3.1; width above 0."""
+
+    center: float
+    width: float
+
+    def __call__(self, values: Values) -> Values:
+        """Return values in [0, 1], shape kept."""
+        risen: Values = 1 / (
+            1 + np.exp(np.clip((values - self.center) * (-4 / self.width), -700, 700))
+        )
+        return risen
 
 
-def sigmoid(values: Values, center: float, width: float) -> Values:
-    """Apply SIGMOID, PS3.3 C.11.2.1.3.1, to [0, 1]; width above 0."""
-    return 1 / (1 + np.exp(np.clip((values - center) * (-4 / width), -700, 700)))
+def linear(center: float, width: float) -> Ramp:
+    """Return LINEAR, PS3.3 C.11.2.1.2.1; width at least 1."""
+    return Ramp(center - 0.5, width - 1)
 
 
-def _ramp(values: Values, middle: float, width: float) -> Values:
-    """Rise from 0 to 1 over a width around the middle; a step just above it where there is none."""
-    if width == 0:
-        return (values > middle).astype(np.float64)
-    return np.clip((values - middle) / width + 0.5, 0, 1)
+def linear_exact(center: float, width: float) -> Ramp:
+    """Return LINEAR_EXACT, PS3.3 C.11.2.1.3.2; width above 0."""
+    return Ramp(center, width)
 
 
-FUNCTIONS: dict[str, Callable[[Values, float, float], Values]] = {
+FUNCTIONS: dict[str, Callable[[float, float], Shape]] = {
     "LINEAR": linear,
     "LINEAR_EXACT": linear_exact,
-    "SIGMOID": sigmoid,
+    "SIGMOID": Sigmoid,
 }
-"""By the name in VOI LUT Function."""
+"""By the name in VOI LUT Function: of center and width."""

@@ -18,7 +18,10 @@ from pydicom.uid import ExplicitVRBigEndian
 from client_app.dicom import untrusted
 from client_app.dicom.display import Window, aspect, image
 from client_app.dicom.files import read
+from client_app.dicom.grey import scale
+from client_app.dicom.layout import layout
 from client_app.dicom.untrusted import Untrusted
+from tests.dicom_files import encoded
 
 Make = Callable[..., Dataset]
 Words = npt.NDArray[np.uint16]
@@ -303,3 +306,38 @@ def test_any_rescale_gives_a_picture_or_a_reason(slope: float, intercept: float)
     with contextlib.suppress(Untrusted):
         shown = image(made)
         assert 0 <= shown.min() <= shown.max() <= 1
+
+
+@given(
+    seed=st.integers(0, 2**32 - 1),
+    signed=st.booleans(),
+    inverse=st.booleans(),
+    slope=st.sampled_from([1.0, 0.25, -2.0]),
+    window=st.sampled_from(["range", "file", "100/3", "-20/40000", "31000.3/7.7"]),
+)
+def test_a_straight_line_is_shown_as_exactly_as_by_double_precision(
+    seed: int, signed: bool, inverse: bool, slope: float, window: str
+) -> None:
+    rng = np.random.default_rng(seed)
+    low = -32768 if signed else 0
+    values = rng.integers(low, low + 65536, (9, 7)).astype("<i2" if signed else "<u2")
+    dataset = read(
+        encoded(
+            1, shape=(9, 7), PixelData=values.tobytes(), PixelRepresentation=int(signed),
+            BitsStored=16, HighBit=15, RescaleSlope=str(slope), RescaleIntercept="-7.5",
+            PhotometricInterpretation="MONOCHROME1" if inverse else "MONOCHROME2",
+            WindowCenter="900.25", WindowWidth="12001",
+        )
+    )  # fmt: skip
+    asked = Window.parse(window)
+    units = values * slope - 7.5
+    middle, width = {
+        "range": (units.min() / 2 + units.max() / 2, units.max() - units.min()),
+        "file": (900.25 - 0.5, 12000.0),
+    }.get(window) or tuple(float(part) for part in window.split("/"))
+    expected = np.clip((units - middle) / width + 0.5, 0, 1)
+    expected = 1 - expected if inverse else expected
+    shown = image(dataset, 0, asked)[0].numpy()
+    assert np.allclose(shown, expected, atol=1e-6)
+    everywhere = np.ones(values.shape, bool)
+    assert np.array_equal(shown, scale(dataset, 0, values, everywhere, layout(dataset), asked))

@@ -156,3 +156,23 @@ def test_any_bytes_are_a_header_or_refused(at: int, change: bytes) -> None:
         return
     assert header.digest == hashlib.sha256(data).hexdigest()
     assert header.frames >= 1
+
+
+def test_a_header_that_misnames_its_encoding_is_read_as_its_pixels_are() -> None:
+    explicit = encoded(1)
+    named = b"1.2.840.10008.1.2.1\0"
+    wrong = explicit.replace(named, b"1.2.840.10008.1.2\0\0\0", 1)
+    assert wrong != explicit
+    files.read(wrong)
+    found = headers.read(io.BytesIO(wrong))
+    assert found.facts["Rows"] == headers.read(io.BytesIO(explicit)).facts["Rows"]
+
+
+def test_elements_after_the_pixels_count() -> None:
+    """The order of elements is the standard's, and not every writer's."""
+    dataset = files.read(encoded(1))
+    late = io.BytesIO()
+    del dataset.SamplesPerPixel
+    dataset.save_as(late)
+    tail = b"\x28\x00\x02\x00US\x02\x00\x01\x00"
+    assert headers.read(io.BytesIO(late.getvalue() + tail)).frames == 1

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from pydicom import Dataset
 from pydicom.pixels.processing import apply_windowing
 
-from client_app.dicom.window import FUNCTIONS, Window, linear, linear_exact, sigmoid
+from client_app.dicom.window import FUNCTIONS, Sigmoid, Window, linear, linear_exact
 
 _CENTERS = st.floats(-3000, 3000)
 _WIDTHS = st.floats(1.01, 5000)
@@ -48,7 +48,7 @@ def test_linear_is_the_standards_pseudo_code(center: float, width: float) -> Non
             expected = 1.0
         else:
             expected = (value - (center - 0.5)) / (width - 1) + 0.5
-        shown = float(linear(np.array([value]), center, width)[0])
+        shown = float(linear(center, width)(np.array([value]))[0])
         assert shown == pytest.approx(expected, abs=1e-6)
 
 
@@ -62,12 +62,12 @@ def test_functions_agree_with_pydicom(center: float, width: float, name: str) ->
     center, width = float(dataset.WindowCenter), float(dataset.WindowWidth)
     with np.errstate(over="ignore"):
         expected = apply_windowing(_VALUES, dataset) / 255
-    assert np.allclose(FUNCTIONS[name](_VALUES, center, width), expected, atol=1e-9)
+    assert np.allclose(FUNCTIONS[name](center, width)(_VALUES), expected, atol=1e-9)
 
 
 @given(center=_CENTERS, width=_WIDTHS, name=st.sampled_from(sorted(FUNCTIONS)))
 def test_functions_rise_from_0_to_1(center: float, width: float, name: str) -> None:
-    shown = FUNCTIONS[name](_VALUES, center, width)
+    shown = FUNCTIONS[name](center, width)(_VALUES)
     assert (np.diff(shown) >= 0).all()
     assert shown.min() >= 0
     assert shown.max() <= 1
@@ -75,9 +75,9 @@ def test_functions_rise_from_0_to_1(center: float, width: float, name: str) -> N
 
 def test_a_width_of_one_is_a_threshold() -> None:
     values = np.array([39.0, 39.5, 40.0])
-    assert linear(values, 40, 1).tolist() == [0, 0, 1]
+    assert linear(40, 1)(values).tolist() == [0, 0, 1]
 
 
 def test_known_values() -> None:
-    assert linear_exact(np.array([-160.0, 40, 240]), 40, 400).tolist() == [0, 0.5, 1]
-    assert float(sigmoid(np.array([140.0]), 40, 400)[0]) == pytest.approx(1 / (1 + math.exp(-1)))
+    assert linear_exact(40, 400)(np.array([-160.0, 40, 240])).tolist() == [0, 0.5, 1]
+    assert float(Sigmoid(40, 400)(np.array([140.0]))[0]) == pytest.approx(1 / (1 + math.exp(-1)))
