@@ -164,7 +164,8 @@ def page(notes: dict[str, dict[str, Any]], command: str) -> str:
     seconds = of[models[0]]["seconds"]
     lines = [
         "# Denoisers side by side\n",
-        f"Made by `{command}`. {machine.described()}. Processor time of one thread throughout.\n",
+        f"Made by `{command}`. {machine.described()}. Processor time of one "
+        "thread throughout; other work on the machine lengthens it, so compare ratios.\n",
         f"## A training step, {BATCH} images of {SIDE} x {SIDE} pixels\n",
         "| model | parameters | seconds |\n|---|---|---|",
         *(
@@ -174,8 +175,9 @@ def page(notes: dict[str, dict[str, Any]], command: str) -> str:
         ),
         f"\n## What {seconds:g} seconds of training buy\n",
         f"Noise `{NOISE}`; {VALIDATION} validation images that no model saw, "
-        f"{of[models[0]]['noisy']:.2f} dB as they are. One seed: differences of a few tenths of a "
-        "decibel mean little.\n",
+        f"{of[models[0]]['noisy']:.2f} dB as they are. Filters as their defaults have them. One "
+        "seed: differences of a few tenths of a decibel mean little. Images are told apart, "
+        "patients are not.\n",
         "| model or filter | steps | PSNR (dB) |\n|---|---|---|",
         *(
             f"| `{name.partition(' ')[2]}` | {value.get('steps', '')} | {value['psnr']:.2f} |"
