@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from fedmend import randomness
+from fedmend.optimiser import AdamW
 from fedmend.phase import Phase
 from fedmend.settings import Settings
 from fedmend.site import Site
@@ -94,7 +95,7 @@ def train(
     device = next(model.parameters()).device
     hyper = phase.hyper(settings)
     step_size = rate(hyper.learning_rate, task.round, task.rounds)
-    optimisers: dict[str, torch.optim.Optimizer] = {}
+    optimisers: dict[str, AdamW] = {}
     generator = randomness.generator(task.seed, "loss", site.name, task.phase, task.round)
     steps, total = 0, 0.0
     model.train()
@@ -108,7 +109,7 @@ def train(
             for part in losses:
                 if part not in optimisers:
                     chosen = model.get_submodule(part).parameters()
-                    optimisers[part] = torch.optim.AdamW(chosen, lr=step_size)
+                    optimisers[part] = AdamW(chosen, step_size)
                 optimisers[part].zero_grad()
             for loss in losses.values():
                 loss.backward()  # type: ignore[no-untyped-call]
