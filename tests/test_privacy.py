@@ -8,9 +8,11 @@ from pathlib import Path
 
 import pytest
 from flwr.common.serde import message_to_proto
+from typer.testing import CliRunner
 
 from client_app.app import app as client_app
 from client_app.dicom.headers import NUMBERS, SPACINGS, TEXTS
+from commands.main import app
 from fedmend.errors import RunError
 from server_app.federation import federate
 from tests import identified
@@ -123,3 +125,43 @@ def test_nor_does_a_site_whose_images_vanish(tmp_path: Path) -> None:
     assert any(message.has_error() for message in net.received)
     for message in net.received:
         assert not leaks(message_to_proto(message).SerializeToString())
+
+
+def test_nor_do_the_commands_that_a_site_runs_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for number in (0, 1):
+        write_site(tmp_path / "in" / f"site-{number}", number)
+    settings = tiny(
+        tmp_path, data=f"dicom(path='{tmp_path}/in/site-{{site}}', {READER})",
+        partition="sites()", arms="imputed",
+    )  # fmt: skip
+    run = federate(LocalGrid.simulated(client_app, settings.flat(), 2), settings, "1").path
+    site = f"dicom(path={tmp_path}/in/site-0, {READER})"
+    imputer, out = f"--imputer={run}/imputer.safetensors", tmp_path / "out"
+    out.mkdir()
+    words = {
+        "inspect": [site, "--list", f"--csv={out}/scores.csv", f"--html={out}/page.html"],
+        "impute": [site, imputer, f"--out={out}/mended",
+                   "--detector=residual(threshold=-30)"],
+        "predict": [
+            site, imputer, f"--classifier={run}/classifier-imputed.safetensors",
+            f"--out={out}/predictions.csv",
+        ],
+        "check": ["data=" + site.replace("site-0", "site-{site}"), "partition=sites()", "--list",
+                  "noise=none()", "image-size=32", "--sites=2", f"cache-dir={tmp_path}/home/c"],
+    }  # fmt: skip
+    for command, given in words.items():
+        said = CliRunner().invoke(app, [command, *given])
+        assert said.exit_code == 0, said.output
+        assert not leaks(said.output.encode()), command
+    written = [path for path in files(out) if path.suffix != ".dcm"]
+    assert {path.name for path in written} >= {
+        "scores.csv", "page.html", "mended.csv", "quarantine.csv", "predictions.csv",
+    }  # fmt: skip
+    assert any(path.suffix == ".dcm" for path in files(out))
+    for path in files(out):
+        assert not leaks(str(path.relative_to(out)).encode())
+    for path in written:
+        assert not leaks(path.read_bytes()), path.name

@@ -93,7 +93,7 @@ class Labels:
         if known is None:
             self._rows[key] = _Row(source, claim)
         elif known.claim is not None and known.claim.core() == claim.core():
-            self.rejected.append(Rejected(source, REPEATED, key))
+            self.rejected.append(Rejected(source, REPEATED))
         else:
             self.refuse(key, source, CONTRADICTION)
 
@@ -101,8 +101,8 @@ class Labels:
         """Add a row that cannot be used; neither can another one with its key."""
         known = self._rows.get(key)
         if known is not None and known.claim is not None:
-            self.rejected.append(Rejected(known.source, reason, key))
-        self.rejected.append(Rejected(source, reason, key))
+            self.rejected.append(Rejected(known.source, reason))
+        self.rejected.append(Rejected(source, reason))
         if key:
             self._rows[key] = _Row(source, None)
 
@@ -129,7 +129,8 @@ class Labels:
         """Return the rows that no file was found by."""
         for key, row in self._rows.items():
             if row.claim is not None and key not in self._found:
-                yield Rejected(row.source, NO_IMAGE, key)
+                # By its number alone: the key is a patient's or an image's identifier.
+                yield Rejected(row.source, NO_IMAGE)
 
 
 class Labelling(Protocol):
