@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from client_app.site import LocalSite
-from fedmend import __version__, histogram
+from fedmend import __version__, histogram, training
 from fedmend.site import VIEWS
 from fedmend.sums import Sums
 from fedmend.wire import Introduction
@@ -21,6 +21,7 @@ def introduction(site: LocalSite) -> Introduction:
     return Introduction(
         name=site.name,
         version=__version__,
+        models=training.fingerprint(site.settings),
         classes=tuple(classes),
         channels=site.settings.channels,
         # In a simulation the sites share one source: the first speaks for what it rejected.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from typing import NamedTuple
 
@@ -9,6 +10,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from fedmend import phase as phases
 from fedmend import randomness
 from fedmend.optimiser import AdamW
 from fedmend.phase import Phase
@@ -37,6 +39,21 @@ def build(phase: Phase, settings: Settings, task: Task) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(randomness.number(task.seed, "model", phase.name))
         return phase.build(settings, task)
+
+
+def fingerprint(settings: Settings) -> str:
+    """Return SHA-256 of the names, shapes and types of all that a run's networks hold.
+
+    Two programs that give the same can exchange models; the weights themselves do not count.
+    The classes are taken for two, as before the sites have joined nobody knows them.
+    """
+    told = hashlib.sha256()
+    start = Task("", "", "", 0, 0, settings.seed, ("0", "1"))
+    for name in phases.PHASES:
+        model = build(phases.load(name), settings, start._replace(phase=name))
+        for key, value in sorted(model.state_dict().items()):
+            told.update(f"{name} {key} {tuple(value.shape)} {value.dtype}\n".encode())
+    return told.hexdigest()
 
 
 def initial(phase: Phase, settings: Settings, task: Task) -> nn.Module:

@@ -85,6 +85,9 @@ class Introduction:
 
     name: str
     version: str
+    """Of fedmend there."""
+    models: str
+    """Fingerprint of the networks that the site's program builds of the run's settings."""
     classes: tuple[str, ...]
     channels: int
     """Most channels that any of its images has."""
@@ -98,6 +101,7 @@ class Introduction:
         texts: dict[str, ConfigRecordValues] = {
             "name": self.name,
             "version": self.version,
+            "models": self.models,
             "classes": list(self.classes),
             "channels": self.channels,
             "reasons": list(self.reasons),
@@ -117,6 +121,7 @@ class Introduction:
         return cls(
             name=str(texts["name"]),
             version=str(texts["version"]),
+            models=str(texts.get("models", "")),  # versions that do not say are refused by name
             classes=tuple(_texts(texts["classes"])),
             channels=int(str(texts["channels"])),
             reasons=reasons,

@@ -21,7 +21,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmend import __version__, plugins, randomness, sums, wire
+from fedmend import __version__, plugins, randomness, sums, training, wire
 from fedmend.codecs.base import Codec
 from fedmend.errors import WORKER_DIED, RunError
 from fedmend.settings import Settings
@@ -88,6 +88,7 @@ class Sites:
         """The sites that take part, by name, sorted."""
         self.refused: dict[str, str] = {}
         """Those that do not, and why."""
+        self._models = training.fingerprint(settings)
         self._nodes: dict[str, int] = {}
         self._chosen: list[int] = []
         self._broadcasts: dict[str, Message] = {}
@@ -128,15 +129,22 @@ class Sites:
     def _admit(self, node: int, said: Introduction) -> None:
         if said.name in self.introductions:
             raise ValueError(f"another site is called {said.name} too; give each its own name")
-        if said.version != __version__:
-            raise ValueError(
-                f"{said.name} runs fedmend {said.version}, the coordinator {__version__}"
-            )
-        if float(said.sums["train"][0]) == 0:
-            self.refused[said.name] = "it has no usable training image"
+        if reason := self._unfit(said):
+            self.refused[said.name] = reason
             return
         self.introductions[said.name] = said
         self._nodes[said.name] = node
+
+    def _unfit(self, said: Introduction) -> str:
+        """Return why a site cannot take part; empty: it can."""
+        if said.version != __version__:
+            return f"it runs fedmend {said.version}, the coordinator {__version__}"
+        if said.models != self._models:
+            return (
+                "its program, though of the same version, builds other networks of the run's "
+                "settings than the coordinator's"
+            )
+        return "" if float(said.sums["train"][0]) else "it has no usable training image"
 
     def _require(self, have: int, reasons: Mapping[str, str], what: str) -> None:
         if have < self.settings.min_sites:

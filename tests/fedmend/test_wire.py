@@ -21,7 +21,7 @@ def test_a_task_survives_its_record() -> None:
 
 
 def test_an_introduction_survives_its_record() -> None:
-    said = Introduction("s", "1", ("a",), 1, {"empty": 2}, {"train": np.array([3.0])})
+    said = Introduction("s", "1", "m", ("a",), 1, {"empty": 2}, {"train": np.array([3.0])})
     read = Introduction.read(said.record())
     assert read.reasons == {"empty": 2}
     assert (read.name, read.classes, read.sums["train"].tolist()) == ("s", ("a",), [3.0])

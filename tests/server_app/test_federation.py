@@ -15,7 +15,7 @@ from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord
 from PIL import Image
 
 from client_app.app import app as client_app
-from fedmend import wire
+from fedmend import __version__, wire
 from fedmend.errors import RunError
 from server_app.federation import federate
 from tests.federation import failing, grid, run, same, silent, tiny, weights
@@ -302,3 +302,37 @@ def test_a_real_site_takes_its_data_from_its_own_configuration_only(tmp_path: Pa
     assert "a path from the coordinator is not accepted" in reason
     line = json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])
     assert list(line["sites"]) == ["north", "south"]
+
+
+def altered(**fields: str) -> Fault:
+    """Return a fault: the site's introduction says something else."""
+
+    def fault(message: Message, reply: Message) -> Message:
+        if message.metadata.message_type == "query":
+            said = reply.content.config_records["config"]
+            for key, value in fields.items():
+                said[key] = value
+        return reply
+
+    return fault
+
+
+def nameless(message: Message, reply: Message) -> Message:
+    """Leave out of the introduction what earlier versions did not say."""
+    if message.metadata.message_type == "query":
+        del reply.content.config_records["config"]["models"]
+    return reply
+
+
+def test_sites_with_another_program_are_refused_by_name(tmp_path: Path) -> None:
+    faults: dict[int, Fault] = {
+        1: altered(version="0.0.1"), 2: altered(models="abc"), 3: nameless,
+    }  # fmt: skip
+    settings = tiny(tmp_path, arms="raw", min_sites=1)
+    _, summary = run(settings, sites=4, faults=faults)
+    refused = summary["sites"]["refused"]
+    assert list(refused) == ["site-1", "site-2", "site-3"]
+    assert refused["site-1"] == f"it runs fedmend 0.0.1, the coordinator {__version__}"
+    for name in ("site-2", "site-3"):
+        assert "builds other networks" in refused[name]
+    assert summary["sites"]["used"] == 1
