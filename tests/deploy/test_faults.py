@@ -1,0 +1,182 @@
+"""What befalls machines in mid-round, and what becomes of the run.
+
+``python benchmarks/faults.py`` runs all of it and writes the table of docs/deployment.md.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+from server_app.checkpoint import Checkpoint
+from tests.deploy.containers import await_
+from tests.deploy.hospitals import HUB, Hospitals
+from tests.deploy.networks import network
+from tests.deploy.simulation import simulated, unlike
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
+long = pytest.mark.faults
+
+SITES = ("site-0", "site-1")
+STRUCK = "site-1"
+DEADLINE = 75.0
+OURS: dict[str, Any] = {"min-sites": 1, "deadline": DEADLINE, "join-deadline": 75.0}
+LINES = {"imputation": 0, "classification": 3}
+"""Exchanges noted before the first round of each phase."""
+MODELS = ("imputer", "classifier-imputed")
+
+
+class Fault(NamedTuple):
+    """Something that happens to a federation."""
+
+    name: str
+    strike: Callable[[Hospitals], None]
+    end: str
+    """same: as if nothing had been; without: the round has one site fewer; resume: it stops, and
+    goes on when it is resumed."""
+    cuts: bool = False
+    """Whether it needs a link that can be cut."""
+
+
+def _worker(service: str, program: str, number: int) -> Callable[[Hospitals], None]:
+    def strike(hospitals: Hospitals) -> None:
+        worker = hospitals.containers[service].worker(program)
+        assert worker is not None, "it was there a moment ago"
+        worker.send_signal(number)
+
+    return strike
+
+
+def _service(service: str, number: int) -> Callable[[Hospitals], None]:
+    return lambda hospitals: hospitals.containers[service].signal(number)
+
+
+def _cut(hospitals: Hospitals, seconds: float) -> None:
+    hospitals.network.link(STRUCK, "down")
+    threading.Timer(seconds, hospitals.network.link, (STRUCK, "up")).start()
+
+
+KILL, TERM = signal.SIGKILL, signal.SIGTERM
+FAULTS = (
+    Fault("kill -9 of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", KILL),
+          "without"),
+    Fault("SIGTERM of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", TERM),
+          "without"),
+    Fault("kill -9 of a site's superexec", _service(f"{STRUCK}-superexec", KILL), "without"),
+    Fault("SIGTERM of a site's superexec", _service(f"{STRUCK}-superexec", TERM), "without"),
+    Fault("kill -9 of the supernode", _service(f"{STRUCK}-supernode", KILL), "without"),
+    Fault("SIGTERM of the supernode", _service(f"{STRUCK}-supernode", TERM), "without"),
+    Fault("a site's link cut for 30 s", partial(_cut, seconds=30), "same", cuts=True),
+    Fault("a site's link cut for 150 s", partial(_cut, seconds=150), "without", cuts=True),
+    Fault("kill -9 of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", KILL),
+          "resume"),
+    Fault("SIGTERM of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", TERM),
+          "resume"),
+    Fault("kill -9 of the superlink", _service(f"{HUB}-superlink", KILL), "same"),
+    Fault("SIGTERM of the superlink", _service(f"{HUB}-superlink", TERM), "same"),
+    Fault("kill -9 of the coordinator's superexec", _service(f"{HUB}-superexec", KILL), "resume"),
+)  # fmt: skip
+SHORT = {
+    ("kill -9 of the clientapp", "imputation"),
+    ("kill -9 of the server app", "classification"),
+}
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+    machines = network((HUB, *SITES))
+    try:
+        made = Hospitals(tmp_path_factory.mktemp("faults"), machines, SITES)
+        try:
+            made.start()
+            yield made
+        finally:
+            made.close()
+    finally:
+        machines.close()
+
+
+@pytest.fixture(scope="module")
+def undisturbed(hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the folder of the same run in this process, where nothing happens."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    return simulated(hospitals.data, folder, len(SITES), OURS)
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
+    source = folder / "metrics.jsonl"
+    return [json.loads(line) for line in source.read_text().splitlines()] if source.exists() else []
+
+
+def _in_mid_round(hospitals: Hospitals, folder: Path, phase: str) -> bool:
+    return (
+        (folder / "checkpoints" / "sites.json").exists()
+        and len(_lines(folder)) == LINES[phase]
+        and hospitals.containers[f"{STRUCK}-superexec"].worker("flwr-clientapp") is not None
+    )
+
+
+def _whole(folder: Path) -> None:
+    """Check that nothing half-written is left."""
+    assert json.loads((folder / "summary.json").read_text())["status"] == "complete"
+    assert len(_lines(folder)) >= 6
+    for path in (folder / "checkpoints").glob("*.safetensors"):
+        assert Checkpoint.load(path).done
+    assert [path.name for path in folder.rglob(".*")] == []
+    assert list(folder.rglob("*.partial")) == []
+
+
+CASES = [
+    pytest.param(
+        fault, phase, id=f"{fault.name}, {phase}",
+        marks=() if (fault.name, phase) in SHORT else long,
+    )
+    for fault in FAULTS for phase in LINES
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("fault", "phase"), CASES)
+def test_a_run_outlives(
+    fault: Fault, phase: str, hospitals: Hospitals, undisturbed: Path,
+    request: pytest.FixtureRequest, record_property: Callable[[str, object], None],
+) -> None:  # fmt: skip
+    if fault.cuts and not hospitals.network.cuttable:
+        pytest.skip("no link can be cut here: it takes root and ip netns")
+    hospitals.await_online(*SITES)
+    name = "-".join(request.node.callspec.id.replace(",", "").replace("'", "").split())
+    run = hospitals.submit({**OURS, "run-name": name})
+    folder = hospitals.folder(name)
+    await_(partial(_in_mid_round, hospitals, folder, phase), "mid-round", 240)
+    fault.strike(hospitals)
+    outcome = hospitals.wait(run, 420)
+    seen = f"{outcome.outcome}"
+    if fault.end == "resume":
+        assert outcome.outcome == "failed", outcome
+        seen = f"stops ({outcome.details.strip() or 'no reason given'}); resumed: same weights"
+        again = hospitals.wait(hospitals.submit({**OURS, "resume": name}), 300)
+        assert again.outcome == "completed", again
+    else:
+        assert outcome.outcome == "completed", outcome
+    _whole(folder)
+    struck = _lines(folder)[LINES[phase]]
+    if fault.end == "without":
+        assert set(struck["left_out"]) == {STRUCK}, struck
+        absent = sum(STRUCK in line["left_out"] for line in _lines(folder))
+        seen = f"{STRUCK} left out of {absent} of 6 exchanges: {struck['left_out'][STRUCK]}"
+    else:
+        assert unlike(folder, undisturbed, MODELS) == []
+        if fault.end == "same":
+            seen = "nothing is lost: same weights"
+    assert all(line["seconds"] < DEADLINE + 45 for line in _lines(folder))
+    took = outcome.seconds if fault.end == "resume" else struck["seconds"]
+    for key, value in (
+        ("fault", fault.name), ("phase", phase), ("seen", seen), ("seconds", round(took)),
+    ):  # fmt: skip
+        record_property(key, value)

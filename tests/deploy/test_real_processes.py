@@ -1,0 +1,102 @@
+"""A federation of real processes: what it comes to, and whom it lets in while it works."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from commands.provisioning import keys as key_pairs
+from commands.provisioning.federation import Federation
+from tests.deploy.containers import Container, await_
+from tests.deploy.hospitals import HUB, PATIENCE, Hospitals, fedmend
+from tests.deploy.networks import network
+from tests.deploy.simulation import comparable, simulated, unlike
+
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]
+
+SITES = ("site-0", "site-1", "site-2")
+STRANGERS = ("no-key", "revoked", "wrong-ca", "unknown")
+ARMS = "raw,removed,imputed"
+SITE_FILE = "deploy/site/compose.yml"
+
+
+@pytest.fixture(scope="module")
+def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
+    machines = network((HUB, *SITES, *STRANGERS))
+    try:
+        made = Hospitals(tmp_path_factory.mktemp("federation"), machines, SITES)
+        try:
+            yield made
+        finally:
+            made.close()
+    finally:
+        machines.close()
+
+
+def _strangers(hospitals: Hospitals, tmp_path: Path) -> dict[str, Container]:
+    """Start SuperNodes that must not get in."""
+    federation = hospitals.federation
+    for name in STRANGERS[:3]:
+        hospitals.provision(name)
+    known = federation.roll().find("revoked")
+    assert known is not None
+    hospitals.register()
+    fedmend("revoke", "revoked", "--out", str(federation.root))
+    assert hospitals.register()["revoked"] == "unregistered"
+    hospitals.provision("unknown")
+    other = Federation(tmp_path / "other")
+    fedmend("provision", "--out", str(other.root), "--coordinator", "localhost", "--site", "x")
+    shutil.copy(other.ca / "ca.crt", hospitals.folder_of("wrong-ca") / "ca.crt")
+    folders = {name: hospitals.folder_of(name) for name in STRANGERS}
+    folders["revoked"] = federation.root / "revoked" / f"revoked-{key_pairs.fingerprint(known.key)}"
+    return {
+        name: hospitals.start_service(
+            SITE_FILE, "supernode", name, folder,
+            "--auth-supernode-private-key" if name == "no-key" else "",
+        )
+        for name, folder in folders.items()
+    }  # fmt: skip
+
+
+SAID = {
+    "no-key": "SuperNode authentication is enabled",
+    "revoked": "Failed to activate SuperNode",
+    "wrong-ca": "CERTIFICATE_VERIFY_FAILED",
+    "unknown": "Failed to activate SuperNode",
+}
+"""What a stranger's own log says."""
+
+
+def _refused(hospitals: Hospitals, strangers: dict[str, Container]) -> None:
+    """Check that each was told so, and that the coordinator's log says who it was."""
+    link = hospitals.containers[f"{HUB}-superlink"]
+    for name, container in strangers.items():
+        await_(partial(container.said, SAID[name]), f"{name} is told", PATIENCE)
+        container.stop()
+        assert not container.said("SuperNode ID: "), name
+    assert link.said("[/v1/fleet/register-node][ApiError:2001]")  # has no key to be named by
+    for name, heard in (("revoked", True), ("unknown", True), ("wrong-ca", False)):
+        key = next(site.key for site in hospitals.federation.roll().sites if site.name == name)
+        middle = key_pairs.wire_form(key).splitlines()[1].decode()
+        # Who does not trust the coordinator hangs up before saying anything.
+        assert link.said(middle) == heard, name
+
+
+def test_it_comes_to_what_a_simulation_comes_to_whoever_knocks(
+    hospitals: Hospitals, tmp_path: Path
+) -> None:
+    hospitals.start()
+    run = hospitals.submit({"arms": ARMS, "run-name": "three"})
+    _refused(hospitals, _strangers(hospitals, tmp_path))
+    outcome = hospitals.wait(run, 900)
+    assert outcome.outcome == "completed", outcome
+    real = hospitals.folder("three")
+    same = simulated(hospitals.data, tmp_path, len(SITES), {"arms": ARMS, "run-name": "three"})
+    assert comparable(real) == comparable(same)
+    models = ("imputer", *(f"classifier-{arm}" for arm in ARMS.split(",")))
+    assert unlike(real, same, models) == []
+    assert sorted(hospitals.register()) == sorted([*SITES, "no-key", "wrong-ca", "unknown"])
