@@ -24,7 +24,7 @@ def strike(words: Sequence[str], report: Path) -> int:
     """Run the tests; return their exit status."""
     command = [
         sys.executable, "-m", "pytest", str(TESTS), "-q", "-m", "faults or engine",
-        "-p", "no:randomly", f"--junitxml={report}", *words,
+        "-p", "no:randomly", "-o", "junit_family=xunit1", f"--junitxml={report}", *words,
     ]  # fmt: skip
     return subprocess.run(command, cwd=ROOT, check=False).returncode
 

@@ -52,3 +52,15 @@ def compose(name: str, given: Mapping[str, str] = GIVEN) -> dict[str, Any]:
 def services() -> list[tuple[str, str, dict[str, Any]]]:
     """Return (file, name, service) of every service."""
     return [(name, key, each) for name in FILES for key, each in compose(name)["services"].items()]
+
+
+def image_environment() -> dict[str, str]:
+    """Return what the images set for every process, without the folders inside of them."""
+    block = re.search(r"^ENV (.*?[^\\\\])$", _dockerfile(), re.MULTILINE | re.DOTALL)
+    assert block is not None
+    found = dict(re.findall(r"(\w+)=(\S+)", block[1]))
+    return {key: value for key, value in found.items() if not value.startswith("/")}
+
+
+def _dockerfile() -> str:
+    return (ROOT / "deploy" / "image" / "Dockerfile").read_text(encoding="utf-8")

@@ -52,7 +52,6 @@ class Container:
         self.exits: list[int] = []
         self._environment = {
             **os.environ, "HOME": str(folder), "FLWR_HOME": str(folder),
-            "FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1",
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             **environment,
         }  # fmt: skip
@@ -105,8 +104,10 @@ class Container:
             self._process.send_signal(number)
 
     def worker(self, program: str) -> psutil.Process | None:
-        """Return the process that the command started to work on a message, if there is one."""
-        for process in self._family.members():
+        """Return the newest process that the command has started to work on a message, if any."""
+        for process in sorted(
+            self._family.members(), key=lambda each: each.create_time(), reverse=True
+        ):
             with contextlib.suppress(psutil.Error):
                 if any(Path(word).name == program for word in process.cmdline()[:2]):
                     return process
@@ -118,7 +119,7 @@ class Container:
             return False
         return words.encode() in self.log.read_bytes()[after:]
 
-    @property
-    def lives(self) -> bool:
-        """Whether the command runs."""
-        return self._process is not None and self._process.poll() is None
+    def process(self) -> int | None:
+        """Return the command's process id, if it runs."""
+        running = self._process is not None and self._process.poll() is None
+        return self._process.pid if self._process is not None and running else None

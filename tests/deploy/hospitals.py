@@ -25,7 +25,7 @@ from commands.main import app
 from commands.provisioning import registry
 from commands.provisioning.federation import Federation
 from fedmend.settings import Settings
-from tests.deploy.compose_files import GIVEN, compose
+from tests.deploy.compose_files import GIVEN, compose, image_environment
 from tests.deploy.containers import Container, await_
 from tests.deploy.networks import HEALTH, PORT, Network
 
@@ -171,7 +171,7 @@ class Hospitals:
         if net.kind == "loopback":
             words = [word.replace("--host=0.0.0.0", "--host=127.0.0.1") for word in words]
         name = f"{machine}-{service}"
-        limits = {"OMP_NUM_THREADS": "1", "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.2"}
+        limits = {**image_environment(), "OMP_NUM_THREADS": "1"}
         self.containers[name] = Container(name, [*net.prefix(machine), *words], limits, state)
         self.containers[name].start()
         return self.containers[name]

@@ -8,11 +8,13 @@ from __future__ import annotations
 import json
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import psutil
 import pytest
 
 from server_app.checkpoint import Checkpoint
@@ -116,11 +118,17 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
 
 
 def _in_mid_round(hospitals: Hospitals, folder: Path, phase: str) -> bool:
-    return (
-        (folder / "checkpoints" / "sites.json").exists()
-        and len(_lines(folder)) == LINES[phase]
-        and hospitals.containers[f"{STRUCK}-superexec"].worker("flwr-clientapp") is not None
-    )
+    """Say whether the struck site has been at work on the phase's first round for a second."""
+    joined, noted = folder / "checkpoints" / "sites.json", folder / "metrics.jsonl"
+    if not joined.exists() or len(_lines(folder)) != LINES[phase]:
+        return False
+    worker = hospitals.containers[f"{STRUCK}-superexec"].worker("flwr-clientapp")
+    began = (noted if noted.exists() else joined).stat().st_mtime
+    try:
+        # The process that answered the message before may still be about to end.
+        return worker is not None and began < worker.create_time() < time.time() - 1.0
+    except psutil.Error:
+        return False
 
 
 def _whole(folder: Path) -> None:

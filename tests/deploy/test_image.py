@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.compose_files import ROOT
+from tests.deploy.compose_files import ROOT, image_environment
 
 DOCKERFILE = ROOT / "deploy" / "image" / "Dockerfile"
 
@@ -40,6 +40,13 @@ def test_what_is_shipped_was_built_elsewhere_and_runs_as_nobody(final: str) -> N
     assert "USER 10001:10001" in stage
     assert not any(line.startswith("RUN") for line in stage), "nothing is built in what is shipped"
     assert any(line.startswith(f"COPY --from={final}-build") for line in stage)
+
+
+def test_processes_neither_call_home_nor_dawdle() -> None:
+    environment = image_environment()
+    assert environment["FLWR_TELEMETRY_ENABLED"] == "0"
+    assert environment["FLWR_DISABLE_UPDATE_CHECK"] == "1"
+    assert float(environment["FLWR_SUPEREXEC_TASK_POLL_INTERVAL"]) <= 0.2  # Flower's own is 1 s
 
 
 def test_the_base_is_of_one_version() -> None:
