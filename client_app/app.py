@@ -20,7 +20,7 @@ from client_app.sparsely import Sparsely
 from fedmend import phase as phases
 from fedmend import plugins, sums, training, wire
 from fedmend.arms import ARMS
-from fedmend.errors import UserError
+from fedmend.errors import UserError, disk_full
 from fedmend.settings import Settings
 from fedmend.site import MissingImputerError
 from fedmend.strategies.base import Strategy
@@ -47,6 +47,8 @@ def _answering(handler: Handler) -> Handler:
         except UserError as error:
             return _error(Trouble.FAILED, str(error), message)
         except Exception as error:  # noqa: BLE001 - whatever it is, it must not travel as it is
+            if disk_full(error):
+                return _error(Trouble.FAILED, "this site's disk is full", message)
             frames = traceback.extract_tb(error.__traceback__)
             way = " > ".join(f"{frame.name}:{frame.lineno}" for frame in frames)
             return _error(

@@ -7,6 +7,8 @@ only the terminal of the person at that machine shows.
 
 from __future__ import annotations
 
+import errno
+
 
 class UserError(ValueError):
     """What was given, what was expected and what to do, in words fit for any reader.
@@ -43,6 +45,19 @@ class DataError(UserError):
 
 class RunError(UserError):
     """A run that cannot go on, with the reason."""
+
+
+def disk_full(error: BaseException) -> bool:
+    """Say whether an error means that no byte could be written any more.
+
+    Libraries that write files themselves (safetensors) raise errors of their own, of which only
+    the text tells.
+
+    >>> disk_full(OSError(28, "No space left on device")), disk_full(OSError(2, "No such file"))
+    (True, False)
+    """
+    number = error.errno if isinstance(error, OSError) else None
+    return number in {errno.ENOSPC, errno.EDQUOT} or f"os error {errno.ENOSPC})" in str(error)
 
 
 WORKER_DIED = "a worker process of the simulation died"

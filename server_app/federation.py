@@ -11,7 +11,7 @@ from torch import Tensor
 
 from fedmend import phase, plugins
 from fedmend.arms import ARMS
-from fedmend.errors import RunError
+from fedmend.errors import RunError, disk_full
 from fedmend.models import Kind, ModelFile
 from fedmend.settings import Settings
 from fedmend.wire import Task
@@ -31,6 +31,19 @@ def federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
     Raises:
         RunError: the run cannot go on; its checkpoints stay, to be resumed from.
     """
+    try:
+        return _federate(grid, settings, run_id)
+    except Exception as error:
+        if not disk_full(error):
+            raise
+        name = settings.resume or settings.run_name or run_id
+        raise RunError(
+            f"the coordinator's disk is full: make room, then go on with resume={name}",
+            local=str(error),
+        ) from error
+
+
+def _federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
     started = time.monotonic()
     run = RunFolder.open(settings, run_id)
     sites = Sites(grid, settings, plugins.CODECS.build(settings.codec), run.name)
