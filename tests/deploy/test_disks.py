@@ -1,4 +1,4 @@
-"""Disks that fill and folders that change in mid-run, with the sites in this process."""
+"""Disks that fill, folders that change and sites that come in mid-run, all in this process."""
 
 from __future__ import annotations
 
@@ -168,3 +168,16 @@ def test_a_coordinator_whose_disk_fills_stops_and_goes_on_to_the_same(
     assert unlike(whole, resumed, MODELS) == []
     assert [path.name for path in resumed.rglob(".*")] == []
     assert list(resumed.rglob("*.partial")) == []
+
+
+def test_a_site_that_comes_late_waits_for_the_next_run(sites: Path, tmp_path: Path) -> None:
+    settings = settings_in(tmp_path, **{"imputation.rounds": 3})
+    net = RealSites(settings, sites, 3)
+    late = net.nodes.pop(7)
+    net._strike = lambda: net.nodes.setdefault(7, late)  # before the message of round 3
+    run = federate(net, settings, "1").path
+    assert 7 in net.nodes
+    assert {tuple(line["sites"]) for line in lines(run)} == {("site-0", "site-1")}
+    again = settings_in(tmp_path, **{"imputation.rounds": 3, "run-name": "next"})
+    following = federate(RealSites(again, sites), again, "2").path
+    assert {tuple(line["sites"]) for line in lines(following)} == {("site-0", "site-1", "site-2")}

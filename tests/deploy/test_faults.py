@@ -85,10 +85,8 @@ FAULTS = (
     Fault("SIGTERM of the superlink", _service(f"{HUB}-superlink", TERM), "goes on"),
     Fault("kill -9 of the coordinator's superexec", _service(f"{HUB}-superexec", KILL), "stops"),
 )  # fmt: skip
-SHORT = {
-    ("kill -9 of the clientapp", "imputation"),
-    ("kill -9 of the server app", "classification"),
-}
+SHORT = {("kill -9 of the server app", "classification")}
+"""What every run of the tests strikes; the rest is for those who ask for it."""
 
 
 @pytest.fixture(scope="module")
