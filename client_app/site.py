@@ -25,12 +25,14 @@ from fedmend import plugins, randomness
 from fedmend.records import Pixels, Reader, Record, quantised
 from fedmend.settings import Settings
 from fedmend.site import VIEWS, MissingImputerError, View
-from imputation.detectors.base import Detector
+from imputation.detectors.base import Calibration, Detector
 from imputation.filters.base import Filter
 from imputation.noise import mixture
 
-_VERSION = "2"  # of what a view holds; a change of it makes cached views anew
+_VERSION = "3"  # of what a view holds; a change of it makes cached views anew
 _SCORED_AT_ONCE = 64
+_CALIBRATED_ON = 256
+_CALIBRATION = "calibration-"  # in front of a detector's arrays, beside the training view's
 
 
 @dataclass(frozen=True)
@@ -178,8 +180,29 @@ class LocalSite:
         if simulated:
             images = Pixels(self._corrupted(source, records, noisy))
             arrays["image"] = images.array
-        arrays["score"], arrays["alarm"] = self._detected(images)
+        detector: Detector = plugins.DETECTORS.build(self.settings.detector)
+        if name == "train":
+            learnt = detector.calibration(*self._known(images, noisy))
+            arrays |= {_CALIBRATION + key: value for key, value in learnt.items()}
+        else:
+            learnt = self._calibration()
+        arrays["score"], arrays["alarm"] = _detected(detector.calibrated(learnt), images)
         return arrays
+
+    def _known(self, images: Pixels, noisy: npt.NDArray[np.int8]) -> tuple[Tensor, Tensor]:
+        """Return what a detector is calibrated on: images, and the site's own word on them.
+
+        A simulation knows which of them it has corrupted, and keeps it to itself.
+        """
+        count = min(len(images), _CALIBRATED_ON)
+        word = np.full(count, -1, np.int8) if self.settings.simulates_noise else noisy[:count]
+        return images.take(range(count)), torch.from_numpy(word)
+
+    def _calibration(self) -> Calibration:
+        """Return what the detector has learnt of the training images."""
+        kept = self.cache.arrays(self._key("view", "train"), lambda: self._derived("train"))
+        named = ((key.partition(_CALIBRATION), value) for key, value in kept.items())
+        return {key: value for (before, found, key), value in named if found and not before}
 
     def _truth(self, view: str, record: Record) -> int:
         """Return 1 where the image is noisy in this view, 0 where it is clean, -1 if unknown."""
@@ -200,15 +223,6 @@ class LocalSite:
             generator = randomness.generator(self.settings.seed, "noise", records[place].uid)
             images[place] = noise(images[place], generator).image
         return quantised(images)
-
-    def _detected(self, images: Pixels) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-        detector: Detector = plugins.DETECTORS.build(self.settings.detector)
-        parts = [
-            detector.score(images.take(range(start, min(start + _SCORED_AT_ONCE, len(images)))))
-            for start in range(0, len(images), _SCORED_AT_ONCE)
-        ]
-        scores = torch.cat(parts) if parts else torch.zeros(0)
-        return scores.numpy().astype(np.float32), detector.flag(scores).numpy()
 
     def mended(self, name: str, by: str) -> Pixels:
         """Return the mended images of a view's flagged rows, in the view's order.
@@ -240,3 +254,15 @@ class LocalSite:
                 torch.stack([chosen(image) for image in images]) if len(images) else images
             )
         }
+
+
+def _detected(
+    detector: Detector, images: Pixels
+) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
+    """Return every image's score, and whether it is held to be noisy."""
+    parts = [
+        detector.score(images.take(range(start, min(start + _SCORED_AT_ONCE, len(images)))))
+        for start in range(0, len(images), _SCORED_AT_ONCE)
+    ]
+    scores = torch.cat(parts) if parts else torch.zeros(0)
+    return scores.numpy().astype(np.float32), detector.flag(scores).numpy()

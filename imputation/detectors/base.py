@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Protocol
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
+
+Calibration = Mapping[str, npt.NDArray[np.float64]]
+"""What a detector has learnt of one site's images; empty where it learns nothing."""
 
 
 class Detector(Protocol):
     """Tells noisy images from clean ones without a clean reference, a model or labels."""
 
+    def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
+        """Learn how a site's images look, noisy ones among them.
+
+        Args:
+            images: (n, C, H, W) float32 in [0, 1]; a detector may look at the first ones only.
+            vouched: (n,) int8: 1 where the site says noisy, 0 where clean, -1 where nobody knows.
+
+        Returns:
+            What :meth:`calibrated` takes; the same for the same images.
+        """
+        ...
+
+    def calibrated(self, kept: Calibration) -> Detector:
+        """Return this detector, set to a site's images."""
+        ...
+
     def score(self, images: Tensor) -> Tensor:
         """Return (n,) float32, larger for noisier, of (n, C, H, W) float32 in [0, 1].
 
-        An image's score depends on that image alone.
+        An image's score depends on that image, and the calibration, alone.
         """
         ...
 

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fedmend.plugins import DETECTORS
-from imputation.detectors.base import Detector
+from imputation.detectors.base import Calibration, Detector
 
 _STEEPNESS = 6.0
 _EVEN_STD = 0.035
@@ -51,6 +51,16 @@ class Residual:
     """Flags scores above a fixed threshold."""
 
     threshold: float
+
+    def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
+        """Return nothing: the thresholds are the same everywhere."""
+        del images, vouched
+        return {}
+
+    def calibrated(self, kept: Calibration) -> Residual:
+        """Return the same detector."""
+        del kept
+        return self
 
     def score(self, images: Tensor) -> Tensor:
         """Return (n,) float32 log-odds of (n, C, H, W) float32 in [0, 1]."""

@@ -237,6 +237,19 @@ def test_blind_sites_mend_what_the_detector_flags(tmp_path: Path) -> None:
     assert summary["imputation"]["detection"]["auroc"] > 0.5
 
 
+def test_a_detector_is_calibrated_on_what_a_site_trains_on(tmp_path: Path) -> None:
+    changes = {
+        "data": "phantom(count=160, size=32)", "noise": "saltpepper(share=0.1)",
+        "noise_known": False, "arms": "imputed", "detector": "evidence()",
+    }  # fmt: skip
+    first, summary = run(tiny(tmp_path, **changes), sites=2)
+    detection = summary["imputation"]["detection"]
+    assert detection["auroc"] > 0.95
+    assert detection["false_alarm"] < 0.1
+    again, _ = run(tiny(tmp_path / "again", **changes), sites=2)
+    assert same(weights(first, "imputer"), weights(again, "imputer"))
+
+
 def test_no_path_of_this_machine_in_any_file_or_message(tmp_path: Path) -> None:
     settings = tiny(tmp_path)
     net = grid(settings, 2, {1: failing("train")})

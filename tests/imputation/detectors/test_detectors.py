@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fedmend.errors import SpecError
-from fedmend.plugins import DETECTORS
+from fedmend.plugins import DETECTORS, READERS
 from imputation.detectors.base import Detector
 
 BAD = {float: ["nonsense", "nan", "inf"], int: ["nonsense", "1.5"], str: []}
@@ -62,10 +62,15 @@ def test_draws_nothing(name: str) -> None:
     assert random.getstate() == states[2]
 
 
+def phantom(seed: int = 0) -> Tensor:
+    reader = READERS.build(f"phantom(count=1, size=64, seed={seed})")
+    return reader.load(reader.index().records[0])[None]
+
+
 @every_detector
 def test_noisier_scores_higher_and_only_noisy_is_flagged(name: str) -> None:
     detector: Detector = DETECTORS.build(name)
-    clean = images(1, 1, 64, 64)
+    clean = phantom()
     added = torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
     levels = [(clean + std * added).clamp(0, 1) for std in (0.0, 0.05, 0.1, 0.2, 0.4)]
     scores = detector.score(torch.cat(levels))
@@ -73,6 +78,23 @@ def test_noisier_scores_higher_and_only_noisy_is_flagged(name: str) -> None:
     flags = detector.flag(scores)
     assert not flags[0]
     assert bool(flags[2:].all())
+
+
+@every_detector
+@pytest.mark.parametrize("count", [0, 3, 40])
+def test_a_site_calibrates_it_the_same_way_twice(name: str, count: int) -> None:
+    detector: Detector = DETECTORS.build(name)
+    site = torch.cat([phantom(seed) for seed in range(count)]) if count else images(0, 1, 64, 64)
+    unknown = torch.full((count,), -1, dtype=torch.int8)
+    before = torch.get_rng_state()
+    kept, again = (detector.calibration(site, unknown) for _ in range(2))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert kept.keys() == again.keys()
+    assert all(np.array_equal(kept[key], again[key]) for key in kept)
+    calibrated = detector.calibrated(kept)
+    scores = calibrated.score(phantom(99))
+    assert bool(scores.isfinite().all())
+    assert not calibrated.flag(scores).any()
 
 
 @every_detector
