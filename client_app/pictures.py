@@ -12,6 +12,7 @@ from torch import Tensor
 from client_app.decoding import Copied, Decoded, Decoding
 from client_app.place import Place, place_of
 from client_app.source import Progress, listed, refused, told
+from client_app.twins import Twins
 from client_app.workers import Workers, cores
 from fedmend.records import Index, Pixels, Reader, Record, Rejected
 
@@ -90,7 +91,8 @@ class Pictures:
     ) -> Iterator[Picture]:
         mapped = told(crew, "decoding", self.progress)
         seen = mapped(_Seeing(self.reader, self.size, self.channels), index.records)
-        for record, (decoded, shape) in zip(index.records, seen, strict=True):
+        twins = Twins(self.reader)
+        for row, (record, (decoded, shape)) in enumerate(zip(index.records, seen, strict=True)):
             for each in decoded.failed:
                 named = place_of(self.reader, record).path if each.source == record.uid else ""
                 one = each._replace(source=named or each.source)
@@ -99,7 +101,13 @@ class Pictures:
             if decoded.instead is not None:
                 instead.append(decoded.instead)
                 used = record._replace(facts=decoded.instead.facts)
-            if decoded.pixels is not None:
+            if decoded.pixels is None:
+                continue
+            judged = twins.judge(row, used, decoded.pixels)
+            # One that is withdrawn has been shown already; it is listed all the same.
+            for one in judged.rejected:
+                failed.setdefault(one.source, one)
+            if judged.kept:
                 place = place_of(self.reader, used)
                 yield Picture(used, place, _stored(used, shape), decoded.pixels)
 

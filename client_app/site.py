@@ -110,7 +110,7 @@ class LocalSite:
         return self._source
 
     def rows(self) -> tuple[list[Record], npt.NDArray[np.int64]]:
-        """Return the site's own records, split, and their rows in the source."""
+        """Return the site's own records, split, and where the source keeps their pixels."""
         records = split_records(self.source.records, self.settings.split_shares, self.settings.seed)
         if self.share.of == 1:
             mine = np.arange(len(records))
@@ -118,7 +118,7 @@ class LocalSite:
             partition = plugins.PARTITIONS.build(self.settings.partition_spec)
             owner = partition.assign(records, self.share.of, self.settings.seed)
             mine = np.flatnonzero(owner == self.share.number)
-        return [records[row] for row in mine], mine
+        return [records[row] for row in mine], self.source.rows[mine]
 
     def _key(self, *parts: str) -> str:
         """Return the cache key of something derived from this site's images."""

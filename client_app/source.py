@@ -18,11 +18,12 @@ import numpy.typing as npt
 from client_app.cache import Cache
 from client_app.decoding import Copied, Decoded, Decoding
 from client_app.entries import Arrays, Writer
+from client_app.twins import Twins
 from client_app.workers import Mapped, Work, Workers
 from fedmend.errors import RunError
 from fedmend.records import Index, Pixels, Reader, Record, Rejected
 
-_DECODER = "3"  # of what pixels become; a change of it decodes everything anew
+_DECODER = "4"  # of what pixels become; a change of it decodes everything anew
 
 Step = Literal["reading", "decoding"]
 """Files that are looked at, and images that are decoded."""
@@ -51,6 +52,8 @@ class Source(NamedTuple):
     """The files that cannot be used, from index and decoding."""
     pixels: Pixels
     """(n, C, H, W), one image a record, in their order."""
+    rows: npt.NDArray[np.int64]
+    """(n,): where in the pixels' array each is."""
     key: str
     """Of the pixels' cache entry, by which they are mapped again without the records."""
 
@@ -94,7 +97,8 @@ def open_source(
         key = f"pixels {_DECODER} {getattr(reader, 'decoding', '')} {content} {size} {channels}"
 
         def fill(writer: Writer) -> None:
-            _fill(writer, mapped("decoding")(decode, index.records), (channels, size, size))
+            decoded = zip(index.records, mapped("decoding")(decode, index.records), strict=True)
+            _fill(writer, decoded, Twins(reader), (channels, size, size))
 
         kept = cache.entry(key, len(index.records) * channels * size * size * 2, fill)
     return _source(index, kept, key)
@@ -144,38 +148,58 @@ def _content(reader: Reader, records: Sequence[Record]) -> str:
     return hashlib.sha256("".join(uids).encode()).hexdigest()
 
 
-def _fill(writer: Writer, images: Iterator[Decoded], shape: tuple[int, int, int]) -> None:
+def _fill(
+    writer: Writer,
+    images: Iterator[tuple[Record, Decoded]],
+    twins: Twins,
+    shape: tuple[int, int, int],
+) -> None:
     """Write the images that can be decoded, and what became of the others, as they come."""
     bad: list[int] = []
+    withdrawn: set[int] = set()
     failed: dict[str, Rejected] = {}
     instead: list[tuple[int, Record]] = []
     with writer.rows("image", np.uint16, shape) as write:
-        for row, each in enumerate(images):
+        for row, (record, each) in enumerate(images):
             # A file with many frames that fail is one bad file, by its first frame's reason.
             for one in each.failed:
                 failed.setdefault(one.source, one)
-            if each.pixels is None:
-                bad.append(row)
-            else:
-                write(each.pixels)
             if each.instead is not None:
                 instead.append((row, each.instead))
+            if each.pixels is None:
+                bad.append(row)
+                continue
+            judged = twins.judge(row, each.instead or record, each.pixels)
+            for one in judged.rejected:
+                failed.setdefault(one.source, one)
+            if judged.withdrawn is not None:
+                withdrawn.add(judged.withdrawn)
+            if judged.kept:
+                write(each.pixels)
+            else:
+                bad.append(row)
     writer.array("bad", np.array(bad, dtype=np.int64))
+    writer.array("withdrawn", np.array(sorted(withdrawn), dtype=np.int64))
     writer.array("failed", _packed(list(failed.values())))
     writer.array("instead", _packed(instead))
 
 
 def _source(index: Index, kept: Arrays, key: str) -> Source:
-    bad = set(kept["bad"].tolist())
+    bad, withdrawn = (set(kept[name].tolist()) for name in ("bad", "withdrawn"))
+    written = [row for row in range(len(index.records)) if row not in bad]
+    used = [(place, row) for place, row in enumerate(written) if row not in withdrawn]
     instead = {row: Record(*fields) for row, fields in _unpacked(kept["instead"])}
     records = tuple(
         # The uid stays: it seeds what is drawn for the image, and orders the records.
-        record if row not in instead else record._replace(facts=instead[row].facts)
-        for row, record in enumerate(index.records)
-        if row not in bad
+        index.records[row]
+        if row not in instead
+        else index.records[row]._replace(facts=instead[row].facts)
+        for _, row in used
     )
+    rows = np.array([place for place, _ in used], dtype=np.int64)
     failed = [Rejected(*fields) for fields in _unpacked(kept["failed"])]
-    return Source(records, refused(index, failed, instead.values()), Pixels(kept["image"]), key)
+    rejected = refused(index, failed, instead.values())
+    return Source(records, rejected, Pixels(kept["image"], rows), rows, key)
 
 
 def refused(

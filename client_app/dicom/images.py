@@ -67,6 +67,7 @@ class Images:
         self.window = Window.parse(window)
         self.aspect: Aspect = aspect
         self.decoding = f"dicom {_VERSION} {window} {aspect}"
+        self.distinct = True
         self._last = threading.local()
 
     def __getstate__(self) -> dict[str, object]:

@@ -8,9 +8,11 @@ from pathlib import Path
 from unittest.mock import ANY
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 from PIL import Image
+from pydicom.uid import RLELossless
 from torch import Tensor
 
 from client_app.cache import Cache
@@ -22,7 +24,7 @@ from client_app.source import open_source
 from client_app.workers import Workers
 from fedmend.errors import DataError, RunError
 from fedmend.records import Index, Reader, Record, Rejected
-from tests.dicom_files import encoded, write
+from tests.dicom_files import encoded, pixels, write
 
 
 class Drawn:
@@ -273,3 +275,44 @@ def test_processes_give_the_same_records_pixels_and_refusals(
         *(("reading", done, 62) for done in range(1, 63)),
         *(("decoding", done, 69) for done in range(1, 70)),
     ]
+
+
+def _site(folder: Path, labels: Mapping[str, str], syntaxes: Mapping[str, str]) -> Reader:
+    """Write files of two pictures; names that begin alike hold the same one, anew identified."""
+    for number, name in enumerate(syntaxes):
+        path = write(folder / name, number, PixelData=pixels(ord(name[0]), (32, 32)).tobytes(),
+                     shape=(32, 32))  # fmt: skip
+        if syntaxes[name] == "rle":
+            dataset = pydicom.dcmread(path)
+            dataset.compress(RLELossless, generate_instance_uid=False)
+            dataset.save_as(path)
+    lines = [f"{name},{label}" for name, label in labels.items()]
+    (folder / "labels.csv").write_text("\n".join(["path,label", *lines]))
+    return dicom(path=folder, labels="labels.csv", image="path", label="label")
+
+
+def test_the_same_pixels_compressed_anew_are_used_once(tmp_path: Path) -> None:
+    syntaxes = {"a.dcm": "raw", "a2.dcm": "rle", "b.dcm": "rle"}
+    reader = _site(tmp_path / "in", dict.fromkeys(syntaxes, "x"), syntaxes)
+    source = open_source(Cache(tmp_path / "cache", 2**30), reader, size=16, channels=1)
+    assert len(source.records) == len(source.pixels) == 2
+    assert [each.reason for each in source.rejected] == ["the same image is there twice"]
+    paths = {str(record.facts["path"]) for record in source.records}
+    assert paths | {source.rejected[0].source} == set(syntaxes)
+    for place, record in enumerate(source.records):
+        expected = fit(reader.load(record), 16, 1)
+        assert torch.allclose(source.pixels.take([place])[0], expected, atol=1e-5)
+
+
+def test_copies_that_contradict_each_other_are_both_refused(tmp_path: Path) -> None:
+    syntaxes = {"a.dcm": "raw", "a2.dcm": "rle", "b.dcm": "raw", "c.dcm": "raw"}
+    labels = {"a.dcm": "x", "a2.dcm": "y", "b.dcm": "x", "c.dcm": "y"}
+    reader = _site(tmp_path / "in", labels, syntaxes)
+    cache = Cache(tmp_path / "cache", 2**30)
+    for _ in range(2):  # decoded, and from the cache
+        source = open_source(cache, reader, size=16, channels=1)
+        assert {str(record.facts["path"]) for record in source.records} == {"b.dcm", "c.dcm"}
+        assert {each.source for each in source.rejected} == {"a.dcm", "a2.dcm"}
+        for place, record in enumerate(source.records):
+            expected = fit(reader.load(record), 16, 1)
+            assert torch.allclose(source.pixels.take([place])[0], expected, atol=1e-5)
