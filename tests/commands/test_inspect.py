@@ -134,7 +134,7 @@ def test_nothing_usable_says_so_and_still_lists_why(tmp_path: Path) -> None:
         (["absent"], "there is no such file or folder"),
         (["data", "--size", "2"], "image-size must be from 16 to 4096; got 2"),
         (["data", "--channels", "2"], "channels must be 1 (grey) or 3 (RGB); got 2"),
-        (["data", "--detector", "nose()"], "detector 'nose' does not exist; there is evidence, residual"),
+        (["data", "--detector", "nose()"], "detector 'nose' does not exist; there is evidence, "),
         (["data", "--detector", "residual("], "a spec is ill-formed"),
         (["data", "--csv", "there.csv"], "--csv names a file that is there already"),
         (["data", "--html", "absent/p.html"], "--html names a folder that does not exist"),
