@@ -37,6 +37,15 @@ def place() -> Iterator[Path]:
         assert _left(Path(name)) == []
 
 
+@pytest.fixture(autouse=True)
+def _interruptible() -> Iterator[None]:
+    """Let what is started hear SIGINT, which a shell's background jobs inherit as ignored."""
+    before = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def _left(place: Path) -> list[str]:
     """Return the processes that were started from ``place``, and the scratch folders there."""
     found = [str(path) for path in place.glob("fedmend-*")]
