@@ -24,8 +24,7 @@ from tests.deploy.hospitals import HUB, Hospitals, Outcome
 from tests.deploy.networks import network
 from tests.deploy.simulation import simulated, unlike
 
-pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
-long = pytest.mark.faults
+pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.timeout(900)]
 
 SITES = ("site-0", "site-1")
 STRUCK = "site-1"
@@ -85,8 +84,6 @@ FAULTS = (
     Fault("SIGTERM of the superlink", _service(f"{HUB}-superlink", TERM), "goes on"),
     Fault("kill -9 of the coordinator's superexec", _service(f"{HUB}-superexec", KILL), "stops"),
 )  # fmt: skip
-SHORT = {("kill -9 of the server app", "classification")}
-"""What every run of the tests strikes; the rest is for those who ask for it."""
 
 
 @pytest.fixture(scope="module")
@@ -140,10 +137,7 @@ def _whole(folder: Path) -> None:
 
 
 CASES = [
-    pytest.param(
-        fault, phase, id=f"{fault.name}, {phase}",
-        marks=() if (fault.name, phase) in SHORT else long,
-    )
+    pytest.param(fault, phase, id=f"{fault.name}, {phase}")
     for fault in FAULTS for phase in LINES
 ]  # fmt: skip
 
