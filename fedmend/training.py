@@ -12,6 +12,7 @@ from torch import nn
 
 from fedmend import phase as phases
 from fedmend import randomness
+from fedmend.accumulation import Accumulation
 from fedmend.optimiser import AdamW
 from fedmend.phase import Phase
 from fedmend.settings import Settings
@@ -121,18 +122,17 @@ def train(
         torch.manual_seed(
             randomness.number(task.seed, "dropout", site.name, task.phase, task.round)
         )
+        gradients = Accumulation(
+            model, lambda part: phase.loss(model, part.to(device), settings, generator)
+        )
         for batch in phase.train(site, settings, task):
-            losses = phase.loss(model, batch.to(device), settings, generator)
+            losses = gradients.backward(batch)
+            strategy.adjust(model)
             for part in losses:
                 if part not in optimisers:
                     chosen = model.get_submodule(part).parameters()
                     optimisers[part] = AdamW(chosen, step_size)
-                optimisers[part].zero_grad()
-            for loss in losses.values():
-                loss.backward()  # type: ignore[no-untyped-call]
-            strategy.adjust(model)
-            for part in losses:
                 optimisers[part].step()
             steps += 1
-            total += sum(float(loss.detach()) for loss in losses.values())
+            total += sum(losses.values())
     return Trained(steps, {"steps": np.array([float(steps)]), "loss": np.array([total])})
