@@ -99,12 +99,13 @@ def parts(batch: Batch, most: int) -> Iterator[Batch]:
         yield batch
         return
     for start in range(0, len(batch.image), most):
-        image, target, *others = (
-            each if each is None else each[start : start + most] for each in batch
+        yield batch._replace(
+            **{
+                name: each[start : start + most]
+                for name, each in batch._asdict().items()
+                if torch.is_tensor(each)
+            }
         )
-        assert image is not None
-        assert target is not None
-        yield Batch(image, target, *others)
 
 
 def out_of_memory(error: RuntimeError) -> bool:
