@@ -18,6 +18,7 @@ from importlib import metadata
 from pathlib import Path
 
 from client_app.dicom import display, files, headers
+from client_app.dicom.parsed import parse
 from client_app.dicom.stored import frames, stored
 from client_app.dicom.untrusted import Untrusted
 from client_app.dicom.window import Window
@@ -35,9 +36,9 @@ def made_of(path: Path, digest: str) -> tuple[str, bool]:
         digest: SHA-256 (hex) of its pixels before LUTs, if known.
     """
     try:
-        with path.open("rb") as file:
-            headers.read(file)
-        dataset = files.read(path.read_bytes())
+        parsed = parse(path.read_bytes())
+        headers.header(parsed)
+        dataset = parsed.dataset
         count = frames(dataset)
         pixels = b"".join(stored(dataset, frame).tobytes() for frame in range(count))
         for frame in range(count):

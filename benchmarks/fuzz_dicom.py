@@ -45,7 +45,8 @@ from pydicom.uid import (
 )
 
 from benchmarks.machine import described
-from client_app.dicom import display, files, headers, isolated
+from client_app.dicom import display, headers, isolated
+from client_app.dicom.parsed import parse
 from client_app.dicom.stored import frames
 from client_app.dicom.window import Window
 from fedmend.errors import DataError
@@ -234,8 +235,9 @@ def mutated(number: int, seed: int, files_: list[bytes]) -> tuple[bytes, Window]
 def outcome(data: bytes, window: Window) -> tuple[str, str]:
     """Read a file as a site does; return what stopped it, if anything, and the detail."""
     try:
-        headers.read(io.BufferedReader(io.BytesIO(data)))
-        dataset = files.read(data)
+        parsed = parse(data)
+        headers.header(parsed)
+        dataset = parsed.dataset
         for frame in range(min(frames(dataset), _MOST_FRAMES)):
             shown = display.image(dataset, frame, window)
             if not bool(((shown >= 0) & (shown <= 1)).all()):

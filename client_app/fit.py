@@ -40,7 +40,7 @@ def fit(image: Tensor, size: int, channels: int) -> Tensor:
         image = _resized(image, size, width)
     top, left = (side - height) // 2, (side - width) // 2
     margins = (left, side - width - left, top, side - height - top)
-    return _resized(functional.pad(image, margins), size, size)
+    return _resized(functional.pad(image, margins) if any(margins) else image, size, size)
 
 
 def _resized(image: Tensor, height: int, width: int) -> Tensor:

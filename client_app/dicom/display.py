@@ -21,7 +21,7 @@ from client_app.dicom.layout import Layout, layout
 from client_app.dicom.lut import palette
 from client_app.dicom.padding import padded, padding
 from client_app.dicom.quiet import quiet
-from client_app.dicom.stored import Stored, stored
+from client_app.dicom.stored import Stored, checked
 from client_app.dicom.values import numbers
 from client_app.dicom.window import Window
 
@@ -48,7 +48,7 @@ def image(dataset: Dataset, frame: int = 0, window: Window = FILE) -> Tensor:
         IndexError: there is no such frame.
     """
     claimed = layout(dataset)
-    pixels = stored(dataset, frame)
+    pixels = checked(dataset, claimed, frame)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     with quiet(), np.errstate(all="ignore"):
         if claimed.samples == 3:

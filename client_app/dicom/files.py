@@ -34,6 +34,8 @@ __all__ = ["Untrusted", "check_syntax", "looks_like_dicom", "read"]
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_TAGS = frozenset(Tag(keyword) for keyword in PIXELS)
+HEAD = 256
+"""Bytes that tell a DICOM file from another."""
 _PREAMBLE = 128
 _SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US".split())
 _LONG_VRS = frozenset(b"OB OD OF OL OV OW SQ SV UC UN UR UT UV".split())
@@ -82,7 +84,7 @@ def read(data: bytes) -> Dataset:
     Raises:
         Untrusted: it is not DICOM, cut off, empty, without pixels, or of an unknown syntax.
     """
-    if not looks_like_dicom(data[:256]):
+    if not looks_like_dicom(data[:HEAD]):
         raise Untrusted(NOT_DICOM)
     with quiet():
         try:
@@ -167,13 +169,14 @@ def _why_empty(dataset: FileDataset, data: bytes) -> str:
 
 def _check_pixels(dataset: FileDataset) -> None:
     """Refuse a data set that is no image, or one whose pixels are missing or come twice."""
-    present = [keyword for keyword in PIXELS if keyword in dataset]
+    there = dataset.keys()
+    present = [tag for tag in _PIXEL_TAGS if tag in there]
     if not present:
         raise Untrusted(NO_PIXELS if "Rows" in dataset else NOT_IMAGE)
     if len(present) > 1:
         raise Untrusted(INCONSISTENT, local="pixel data of two kinds")
     if not dataset[present[0]].value:
-        raise Untrusted(NO_PIXELS, local=f"{present[0]} is empty")
+        raise Untrusted(NO_PIXELS, local=f"{dataset[present[0]].keyword} is empty")
 
 
 def check_syntax(dataset: FileDataset) -> None:

@@ -90,7 +90,8 @@ class Line(NamedTuple):
 
     def __call__(self, values: Stored) -> npt.NDArray[np.float32]:
         """Return integers of at most 16 bits as shown, float32 in [0, 1], shape kept."""
-        shown = np.subtract(values, np.float32(self.origin), dtype=np.float32)
+        shown = values.astype(np.float32)
+        shown -= np.float32(self.origin)
         shown *= np.float32(self.gain)
         shown += np.float32(self.offset)
         return np.clip(shown, 0, 1, out=shown)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:  # imported where a file is read: whoever only builds the read
 
     from client_app.dicom.headers import Header
 
-_VERSION = 2
+_VERSION = 3
 _FRAME_DIGITS = 8
 
 SEVERAL_FRAMES = "the file has several frames"
@@ -44,7 +44,7 @@ class Images:
     labels, and over these ``path`` and ``frame`` (from 0), where the image is; ``turned``, where
     it is shown otherwise than it is stored; and ``copies``, where there are others of it.
 
-    A record's uid is the SHA-256 of the file; where it has several frames, the last 8 of its 64
+    A record's uid is the hash of the file; where it has several frames, the last 8 of its 64
     digits are the frame's number instead, so that the frames of a file follow one another.
 
     Args:
@@ -162,7 +162,7 @@ class Images:
 
     def _dataset(self, path: str, record: Record) -> Dataset:
         """Return a file's data set; frames that follow one another read it once a thread."""
-        from client_app.dicom import files
+        from client_app.dicom.parsed import parse
 
         last: tuple[str, Dataset] | None = getattr(self._last, "read", None)
         if last is not None and last[0] == path:
@@ -171,10 +171,12 @@ class Images:
             data = self.tree.read(path)
         except DataError as error:
             raise RunError("an image can no longer be read; start again", local=path) from error
-        digest = hashlib.sha256(data).hexdigest()
+        try:
+            dataset, _, digest, _ = parse(data)
+        except DataError:
+            digest = ""  # it could be parsed when it was indexed
         if digest != record.uid and digest[:-_FRAME_DIGITS] != record.uid[:-_FRAME_DIGITS]:
             raise RunError("an image changed while it was in use; start again", local=path)
-        dataset = files.read(data)
         if record.facts["NumberOfFrames"] != 1:
             self._last.read = path, dataset
         return dataset

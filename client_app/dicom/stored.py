@@ -50,7 +50,11 @@ def stored(dataset: Dataset, frame: int = 0) -> Stored:
         IndexError: there is no such frame.
         RunError: the process that decodes compressed frames cannot be started.
     """
-    claimed = layout(dataset)
+    return checked(dataset, layout(dataset), frame)
+
+
+def checked(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
+    """Return what :func:`stored` does of a data set whose layout is known."""
     if not 0 <= frame < claimed.frames:
         raise IndexError(f"frame {frame} of {claimed.frames}")
     with quiet():
@@ -92,14 +96,25 @@ def _native(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
     if missing > 0:
         raise Untrusted(SHORT, local=f"{missing} of {claimed.native_bytes} bytes are missing")
     _check_excess(-missing, claimed)
+    count = claimed.rows * claimed.columns
+    if _is_direct(claimed):
+        kind = np.dtype(f"<{'i' if claimed.signed else 'u'}{claimed.allocated // 8}")
+        there = np.frombuffer(data, kind, count, frame * count * kind.itemsize)
+        unused = claimed.allocated - claimed.stored
+        return (there << unused >> unused).reshape(claimed.rows, claimed.columns)
     if claimed.allocated > 1:
         return pixel_array(dataset, index=frame)
     # Frames of single bits follow one another without padding, and may begin within a byte.
-    count = claimed.rows * claimed.columns
     first = frame * count
     part = np.frombuffer(data, np.uint8)[first // 8 : (first + count + 7) // 8]
     bits = np.unpackbits(part, bitorder="little")[first % 8 : first % 8 + count]
     return bits.reshape(claimed.rows, claimed.columns)
+
+
+def _is_direct(claimed: Layout) -> bool:
+    """Say whether stored values are little endian integers one after another."""
+    grey = claimed.samples == 1 and not claimed.floating
+    return grey and claimed.allocated in (8, 16, 32) and claimed.syntax.is_little_endian
 
 
 def _check_excess(excess: int, claimed: Layout) -> None:

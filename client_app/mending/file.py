@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from client_app.dicom.parsed import parse
 from client_app.dicom.window import Window
 from client_app.mending import picture
 from client_app.mending.derived import Made
@@ -60,7 +61,7 @@ def mended(
     Raises:
         RunError: the file is not what it was when it was indexed; or a codec cannot be started.
     """
-    _check_same(data, records)
+    _check_same(_digest(data, window), records)
     try:
         if window is None:
             return _picture(data, records[0], mender)
@@ -70,9 +71,18 @@ def mended(
         return Mended([CLEAN if record.noisy is False else lost for record in records], None)
 
 
-def _check_same(data: bytes, records: Sequence[Record]) -> None:
-    """Hold the bytes to the records' uids: their hash, but for the digits that number frames."""
-    digest = hashlib.sha256(data).hexdigest()
+def _digest(data: bytes, window: Window | None) -> str:
+    """Return what the reader hashes a file's bytes to; empty where it could not."""
+    if window is None:
+        return hashlib.sha256(data).hexdigest()
+    try:
+        return parse(data).digest
+    except DataError:
+        return ""
+
+
+def _check_same(digest: str, records: Sequence[Record]) -> None:
+    """Hold a hash to the records' uids: the same, but for the digits that number frames."""
     kept = 64 if records[0].facts.get("NumberOfFrames", 1) == 1 else 56
     if any(record.uid[:kept] != digest[:kept] for record in records):
         raise RunError("an image changed while it was being mended; call again")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import time
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 
 from benchmarks.fuzz_dicom import mutated, outcome, seeds
 from client_app.dicom import untrusted
+from client_app.dicom.parsed import Parsed
 from client_app.dicom.window import Window
 
 _SEEDS = seeds()
@@ -61,10 +61,10 @@ def test_nothing_is_printed_about_a_file(capfd: pytest.CaptureFixture[str]) -> N
 
 
 def test_an_error_that_is_no_reason_is_a_defect(monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(_: io.BufferedReader) -> None:
+    def broken(_: Parsed) -> None:
         raise KeyError("x")
 
-    monkeypatch.setattr("client_app.dicom.headers.read", broken)
+    monkeypatch.setattr("client_app.dicom.headers.header", broken)
     kind, detail = outcome(_SEEDS[0], Window())
     assert kind == "DEFECT"
     assert "KeyError" in detail

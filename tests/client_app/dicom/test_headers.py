@@ -1,7 +1,8 @@
 from __future__ import annotations
 
-import hashlib
 import io
+import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +12,16 @@ from hypothesis import strategies as st
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     DeflatedExplicitVRLittleEndian,
+    ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
 )
 
 from client_app.dicom import files, headers
 from client_app.dicom.headers import Header
+from client_app.dicom.parsed import parse
+from client_app.dicom.reading import Reading
 from client_app.dicom.untrusted import (
     EMPTY,
     INCONSISTENT,
@@ -28,11 +33,15 @@ from client_app.dicom.untrusted import (
     UNKNOWN_SYNTAX,
     Untrusted,
 )
+from client_app.readers.tree import Tree
+from fedmend.errors import RunError
 from tests.dicom_files import encoded, pixels, uid
+
+_SYNTAXES = (ExplicitVRLittleEndian, ImplicitVRLittleEndian, DeflatedExplicitVRLittleEndian)
 
 
 def read(data: bytes) -> Header:
-    return headers.read(io.BytesIO(data))
+    return headers.header(parse(data))
 
 
 def test_a_header_says_who_what_and_how() -> None:
@@ -41,7 +50,6 @@ def test_a_header_says_who_what_and_how() -> None:
         Manufacturer=" Maker & Sons ", ConvolutionKernel="B30f", ViewPosition=None,
     )  # fmt: skip
     header = read(data)
-    assert header.digest == hashlib.sha256(data).hexdigest()
     assert (header.patient, header.instance) == ("P3", uid("instance 3"))
     assert (header.series, header.study) == (uid("series 3"), uid("study 3"))
     assert header.frames == 1
@@ -87,13 +95,13 @@ def test_the_same_bytes_read_otherwise_are_other_pixels(change: dict[str, Any]) 
     assert read(encoded(1, **change, PixelData=data)).pixels != read(encoded(1)).pixels
 
 
-def test_a_header_longer_than_what_is_parsed_at_first_is_read_too() -> None:
-    long = read(encoded(1, TextValue="x" * 2 * headers._PREFIX))
+def test_a_very_long_header_is_read_too() -> None:
+    long = read(encoded(1, TextValue="x" * 500_000))
     short = read(encoded(1))
     assert (long.pixels, long.facts, long.instance) == (short.pixels, short.facts, short.instance)
 
 
-def test_pixels_beyond_what_is_parsed_are_hashed() -> None:
+def test_the_last_of_many_pixels_counts() -> None:
     large = np.zeros((700, 700), np.uint16)
     one = read(encoded(1, shape=(700, 700), PixelData=large.tobytes()))
     large[-1, -1] = 1
@@ -104,7 +112,6 @@ def test_pixels_beyond_what_is_parsed_are_hashed() -> None:
 @pytest.mark.parametrize(
     ("data", "reason"),
     [
-        (b"", EMPTY),
         (b"\x89PNG\r\n\x1a\n" + b"x" * 300, NOT_DICOM),
         (encoded(1)[:-10], TRUNCATED),
         (encoded(1, Rows=80), SHORT),
@@ -133,15 +140,39 @@ def test_a_deflated_bomb_is_inflated_only_up_to_the_limit(monkeypatch: pytest.Mo
     assert caught.value.reason == TOO_LARGE
 
 
-def test_a_failing_disk_is_not_the_files_fault() -> None:
-    class Failing(io.BytesIO):
-        def read(self, size: int | None = -1, /) -> bytes:
-            if self.tell():
-                raise OSError(5, "Input/output error")
-            return super().read(size)
+def test_a_failing_disk_is_not_the_files_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "a").write_bytes(encoded(1))
 
-    with pytest.raises(OSError, match="Input/output error"):
-        headers.read(Failing(encoded(1, shape=(700, 700))))
+    def failing(*_: int) -> bytes:
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(os, "pread", failing)
+    with pytest.raises(RunError, match="input/output error"):
+        Reading(Tree(tmp_path))("a")
+
+
+def test_of_what_is_no_dicom_file_only_the_beginning_is_read(tmp_path: Path) -> None:
+    for name, reason in (("empty", EMPTY), ("large", NOT_DICOM)):
+        (tmp_path / name).touch()
+        if name == "large":
+            os.truncate(tmp_path / name, 2**31)
+        found = Reading(Tree(tmp_path))(name)
+        assert isinstance(found, Untrusted)
+        assert found.reason == reason
+
+
+@given(st.integers(0, 2**31), st.binary(min_size=1, max_size=4), st.sampled_from(_SYNTAXES))
+def test_every_byte_of_a_file_counts_for_its_hash(at: int, other: bytes, syntax: UID) -> None:
+    data = encoded(7, syntax=syntax)
+    start = at % len(data)
+    changed = data[:start] + other + data[start + len(other) :]
+    try:
+        same = read(changed).digest == read(data).digest
+    except Untrusted:
+        return
+    assert same == (changed == data)
 
 
 GOOD = encoded(7)
@@ -154,7 +185,7 @@ def test_any_bytes_are_a_header_or_refused(at: int, change: bytes) -> None:
         header = read(data)
     except Untrusted:  # nothing else may be raised
         return
-    assert header.digest == hashlib.sha256(data).hexdigest()
+    assert len(header.digest) == len(header.pixels) == 64
     assert header.frames >= 1
 
 
@@ -164,8 +195,7 @@ def test_a_header_that_misnames_its_encoding_is_read_as_its_pixels_are() -> None
     wrong = explicit.replace(named, b"1.2.840.10008.1.2\0\0\0", 1)
     assert wrong != explicit
     files.read(wrong)
-    found = headers.read(io.BytesIO(wrong))
-    assert found.facts["Rows"] == headers.read(io.BytesIO(explicit)).facts["Rows"]
+    assert read(wrong).facts["Rows"] == read(explicit).facts["Rows"]
 
 
 def test_elements_after_the_pixels_count() -> None:
@@ -175,4 +205,4 @@ def test_elements_after_the_pixels_count() -> None:
     del dataset.SamplesPerPixel
     dataset.save_as(late)
     tail = b"\x28\x00\x02\x00US\x02\x00\x01\x00"
-    assert headers.read(io.BytesIO(late.getvalue() + tail)).frames == 1
+    assert read(late.getvalue() + tail).frames == 1

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 from itertools import product
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from pydicom import Dataset
 
 from client_app.dicom import headers
+from client_app.dicom.parsed import parse
 from client_app.dicom.upright import LIMBS, Turn, turn, turned
 from tests.dicom_files import encoded
 
@@ -103,7 +103,7 @@ def test_every_turn_has_a_name_of_its_own() -> None:
 def test_a_turned_image_is_known_by_its_facts() -> None:
     for orientation, name in (("F\\R", "clockwise"), ("L\\F", None)):
         data = encoded(1, Modality="DX", PatientOrientation=orientation.split("\\"))
-        facts = headers.read(io.BytesIO(data)).facts
+        facts = headers.header(parse(data)).facts
         assert facts.get("turned") == name
         assert facts["PatientOrientation"] == orientation
 

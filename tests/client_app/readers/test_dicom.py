@@ -14,6 +14,7 @@ import torch
 
 from client_app.cache import Cache
 from client_app.dicom import files
+from client_app.dicom.parsed import parse
 from client_app.readers.dicom import dicom
 from client_app.source import open_source
 from fedmend.errors import DataError, RunError, SpecError
@@ -51,7 +52,7 @@ def test_files_are_found_by_content_whatever_they_are_called(tmp_path: Path) -> 
     found = by_path(index)
     assert set(found) == {"a/deep/IM0001", "b.png"}
     record = found["b.png"]
-    assert record.uid == hashlib.sha256((tmp_path / "b.png").read_bytes()).hexdigest()
+    assert record.uid == parse((tmp_path / "b.png").read_bytes()).digest
     assert record.group == hashlib.sha256(b"P2").hexdigest()
     assert (record.label, record.split, record.noisy) == (None, "", None)
     assert (record.facts["Manufacturer"], record.facts["KVP"]) == ("Maker", 120.0)
@@ -411,7 +412,7 @@ def test_where_the_copy_that_is_used_fails_another_one_is_taken(tmp_path: Path) 
             source = open_source(cache, dicom(path=data), size=8, channels=1, workers=workers)
             paths = {str(record.facts["path"]): row for row, record in enumerate(source.records)}
             assert set(paths) == {"c", "e"}
-            assert source.records[paths["c"]].uid == hashlib.sha256(_undecodable(1)).hexdigest()
+            assert source.records[paths["c"]].uid == parse(_undecodable(1)).digest
             shown = pixels(3).max() / 4095
             assert source.pixels.take([paths["c"]]).max() <= shown + 1e-3
             listed = {each.source: each.reason for each in source.rejected}
