@@ -3,24 +3,25 @@
 from __future__ import annotations
 
 import logging
-import sys
 import traceback
 from collections.abc import Callable
 from functools import wraps
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, Context, Error, Message
+from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from torch import nn
 
+from client_app.halting import Halt
 from client_app.introduce import introduction
 from client_app.member import Member, own_settings
 from client_app.sparsely import Sparsely
+from fedmend import logs, plugins, sums, training, wire
 from fedmend import phase as phases
-from fedmend import plugins, sums, training, wire
 from fedmend.arms import ARMS
 from fedmend.errors import UserError, disk_full
+from fedmend.logs import Subject
 from fedmend.settings import Settings
 from fedmend.site import MissingImputerError
 from fedmend.strategies.base import Strategy
@@ -64,9 +65,7 @@ def _error(code: Trouble, reason: str, message: Message) -> Message:
 
 
 def _settings(context: Context) -> Settings:
-    log.setLevel(logging.INFO)
-    if not log.hasHandlers():
-        logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
+    logs.begin()
     settings = own_settings(context.node_config, Settings.read(context.run_config))
     torch.set_num_threads(settings.threads)
     return settings
@@ -75,10 +74,17 @@ def _settings(context: Context) -> Settings:
 @app.query()
 @_answering
 def query(message: Message, context: Context) -> Message:
-    """Say who this site is."""
+    """Say who this site is; or let go of a run that is over."""
     settings = _settings(context)
     member = Member.of(context.node_config, context.node_id, settings)
-    run = str(message.content.config_records[wire.CONFIG]["run"])
+    config = message.content.config_records[wire.CONFIG]
+    run = str(config["run"])
+    logs.concern(Subject(run, site=member.name))
+    if config.get(wire.STOP):
+        log.info("the run is stopped")
+        member.halt(run).ask()
+        return Message(RecordDict(), reply_to=message)
+    member.halt(run).lift()
     site = member.site(settings, settings.class_list, run, joining=True, progress=Sparsely(log))
     return Message(introduction(site).record(), reply_to=message)
 
@@ -94,6 +100,10 @@ class Round:
         self.strategy = strategy_of(self.settings, self.task)
         self.codec = plugins.CODECS.build(self.settings.codec)
         member = Member.of(context.node_config, context.node_id, self.settings)
+        task = self.task
+        logs.concern(Subject(task.run, task.phase, task.arm, task.round, member.name))
+        self.halt: Halt = member.halt(task.run)
+        self.halt.check()
         self.site = member.site(
             self.settings, self.task.classes, self.task.run, progress=Sparsely(log)
         )
@@ -161,8 +171,9 @@ def train(message: Message, context: Context) -> Message:
     work = Round(message, context)
     said = dict(work.validated())
     done = training.train(
-        work.model, work.phase, work.site, work.settings, work.task, work.strategy
+        work.model, work.phase, work.site, work.settings, work.task, work.strategy, work.halt.check
     )
+    log.info("trained %d steps", done.steps, extra={"steps": done.steps})
     said |= sums.prefixed("train", done.sums)
     arrays = work.strategy.reply(work.model, done.steps, work.memory)
     work.store.write(work.task.round, work.memory)

@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -99,13 +100,12 @@ def parts(batch: Batch, most: int) -> Iterator[Batch]:
         yield batch
         return
     for start in range(0, len(batch.image), most):
-        yield batch._replace(
-            **{
-                name: each[start : start + most]
-                for name, each in batch._asdict().items()
-                if torch.is_tensor(each)
-            }
-        )
+        cut: dict[str, Any] = {
+            name: each[start : start + most]
+            for name, each in batch._asdict().items()
+            if torch.is_tensor(each)
+        }
+        yield batch._replace(**cut)
 
 
 def out_of_memory(error: RuntimeError) -> bool:

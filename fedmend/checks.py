@@ -48,6 +48,7 @@ _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
         "min-sites": (1, 1e6),
         "site-fraction": (0, 1),
         "deadline": (0.1, 1e7),
+        "failures-allowed": (0, 1e6),
         "join-deadline": (0.1, 1e7),
         "threads": (1, 1024),
         "cache-quota": (0, 1e6),

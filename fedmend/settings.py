@@ -110,6 +110,8 @@ class Settings:
     """Share of the sites that is asked in each round, drawn anew; at least ``min-sites``."""
     deadline: float
     """Seconds after which a round goes on without the sites that have not answered."""
+    failures_allowed: int
+    """Failures in a row after which a site is not asked any more; 0: it is asked in every round."""
     join_deadline: float
     """Seconds that sites have to join, decoding all of their images where that is to be done."""
     threads: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -105,10 +106,12 @@ def train(
     settings: Settings,
     task: Task,
     strategy: Strategy,
+    before_step: Callable[[], None] = lambda: None,
 ) -> Trained:
     """Train ``model`` in place for one round on the site's images.
 
     Each submodule that the phase's loss names has an AdamW of its own, fresh in each round.
+    ``before_step`` may end it by raising.
     """
     device = next(model.parameters()).device
     hyper = phase.hyper(settings)
@@ -126,6 +129,7 @@ def train(
             model, lambda part: phase.loss(model, part.to(device), settings, generator)
         )
         for batch in phase.train(site, settings, task):
+            before_step()
             losses = gradients.backward(batch)
             strategy.adjust(model)
             for part in losses:

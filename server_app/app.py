@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import logging
-import sys
 
 import torch
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from fedmend import logs
 from fedmend.errors import UserError
 from fedmend.settings import Settings
 from server_app.federation import federate
@@ -20,10 +20,8 @@ log = logging.getLogger("fedmend.coordinator")
 @app.main()
 def main(grid: Grid, context: Context) -> None:
     """Run the whole federation; a user's mistake ends it with one sentence."""
-    logging.getLogger("fedmend").setLevel(logging.INFO)
-    if not log.hasHandlers():
-        logging.basicConfig(stream=sys.stderr, format="%(name)s: %(message)s")
     try:
+        logs.begin()
         settings = Settings.parse(context.run_config)
         torch.set_num_threads(settings.threads)
         run = federate(grid, settings, str(context.run_id))

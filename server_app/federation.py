@@ -9,13 +9,16 @@ from collections.abc import Mapping, Sequence
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmend import phase, plugins
+from fedmend import logs, phase, plugins
 from fedmend.arms import ARMS
 from fedmend.errors import RunError, disk_full
+from fedmend.logs import Subject
 from fedmend.models import Kind, ModelFile
 from fedmend.settings import Settings
 from fedmend.wire import Task
+from server_app import running
 from server_app.checkpoint import Checkpoint
+from server_app.metrics import monitored
 from server_app.report import write_report
 from server_app.rounds import run_phase
 from server_app.run_folder import RunFolder
@@ -44,9 +47,16 @@ def federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
 
 
 def _federate(grid: Grid, settings: Settings, run_id: str) -> RunFolder:
-    started = time.monotonic()
     run = RunFolder.open(settings, run_id)
-    sites = Sites(grid, settings, plugins.CODECS.build(settings.codec), run.name)
+    logs.concern(Subject(run.name))
+    with running.held(run.path, run_id), monitored(run):
+        return _conducted(grid, settings, run)
+
+
+def _conducted(grid: Grid, settings: Settings, run: RunFolder) -> RunFolder:
+    started = time.monotonic()
+    codec = plugins.CODECS.build(settings.codec)
+    sites = Sites(grid, settings, codec, run.name, lambda: running.asked_to_stop(run.path))
     sites.join()
     _check_joined(sites, run)
     classes = class_names(settings, sites)

@@ -6,6 +6,7 @@ calls the strategy's ``configure`` and ``aggregate`` methods itself.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Mapping
@@ -15,9 +16,10 @@ from flwr.app import ArrayRecord
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmend import plugins, sums, training, wire
+from fedmend import logs, plugins, sums, training, wire
 from fedmend.arms import ARMS
 from fedmend.errors import RunError
+from fedmend.logs import Subject
 from fedmend.models import digest
 from fedmend.phase import Phase
 from fedmend.settings import Settings
@@ -26,6 +28,8 @@ from fedmend.wire import Task
 from server_app.checkpoint import Checkpoint
 from server_app.run_folder import RunFolder
 from server_app.sites import Answers, Sites
+
+log = logging.getLogger("fedmend.coordinator")
 
 
 class Trainer:
@@ -178,6 +182,7 @@ class Trainer:
                         "n": reply.examples,
                         "score": _known(self.phase.score(sums.under("val", reply.sums))),
                         "loss": sums.ratio(reply.sums, "train/loss", "train/steps"),
+                        "seconds": round(answers.seconds[reply.name], 3),
                     }
                     for reply in answers.replies
                 },
@@ -187,6 +192,20 @@ class Trainer:
             }
         )
         self.run.keep_checkpoint(self.name, self.point)
+        self._tell(answers, task, _known(judged), seconds)
+
+    def _tell(self, answers: Answers, task: Task, score: float | None, seconds: float) -> None:
+        """Log what became of a round."""
+        logs.concern(Subject(task.run, task.phase, task.arm, task.round))
+        log.info(
+            "round %d of %s: score %s, %d sites, %.1f s",
+            task.round, self.name, "unknown" if score is None else f"{score:.4f}",
+            len(answers.replies), seconds,
+            extra={
+                "score": score, "seconds": round(seconds, 3),
+                "bytes_up": answers.traffic.up, "bytes_down": answers.traffic.down,
+            },
+        )  # fmt: skip
 
 
 def _known(value: float) -> float | None:

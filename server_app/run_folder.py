@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ _MAY_DIFFER = {
     "cache-quota",
     "deadline",
     "join-deadline",
+    "failures-allowed",
     "device",
 }
 """Settings under which a run may be resumed that began with others."""
@@ -37,6 +38,8 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.listeners: list[Callable[[Mapping[str, Any]], None]] = []
+        """Told every line of metrics.jsonl as it is written."""
 
     @classmethod
     def open(cls, settings: Settings, run_id: str) -> RunFolder:
@@ -103,6 +106,8 @@ class RunFolder:
             file.seek(-min(file.tell(), 1), os.SEEK_END)
             broken = file.read(1) not in (b"", b"\n")
             file.write(b"\n" * broken + json.dumps(line).encode() + b"\n")
+        for listener in self.listeners:
+            listener(line)
 
     def lines(self) -> list[dict[str, Any]]:
         """Return the lines of metrics.jsonl; of a round noted twice (after a resume), the last."""

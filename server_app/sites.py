@@ -12,7 +12,7 @@ import re
 import sys
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -26,11 +26,13 @@ from fedmend.codecs.base import Codec
 from fedmend.errors import WORKER_DIED, RunError
 from fedmend.settings import Settings
 from fedmend.wire import Introduction, Task, Trouble
+from server_app.attendance import Attendance
 
 log = logging.getLogger("fedmend.coordinator")
 
 _DEAD = re.compile(r"ray\.exceptions\.(Actor\w*|RayActor|OutOfMemory|WorkerCrashed|NodeDied)Error")
 _POLL_FIRST, _POLL_MOST = 0.02, 0.5  # seconds between two looks for replies
+_STOPPING = 60.0  # seconds that sites have to hear that the run is stopped
 
 
 class Traffic(NamedTuple):
@@ -62,6 +64,8 @@ class Answers:
     """Sorted by site name."""
     left_out: dict[str, str] = field(default_factory=dict)
     """Site -> why it does not count."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Site -> seconds until its answer was here."""
     traffic: Traffic = field(default_factory=Traffic)
 
     def merged(self) -> sums.Sums:
@@ -77,9 +81,17 @@ class Sites:
         settings: of the run.
         codec: of the arrays on the wire.
         run: the run's name.
+        stopped: says whether somebody has asked for the run's end.
     """
 
-    def __init__(self, grid: Grid, settings: Settings, codec: Codec, run: str) -> None:
+    def __init__(
+        self,
+        grid: Grid,
+        settings: Settings,
+        codec: Codec,
+        run: str,
+        stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self.run = run
         self.grid = grid
         self.settings = settings
@@ -88,6 +100,9 @@ class Sites:
         """The sites that take part, by name, sorted."""
         self.refused: dict[str, str] = {}
         """Those that do not, and why."""
+        self.attendance = Attendance(settings.failures_allowed)
+        self._stopped = stopped
+        self._took: dict[int, float] = {}
         self._models = training.fingerprint(settings)
         self._nodes: dict[str, int] = {}
         self._chosen: list[int] = []
@@ -103,7 +118,7 @@ class Sites:
         content = RecordDict({wire.CONFIG: ConfigRecord({"run": self.run})})
         asked = [Message(content, node, MessageType.QUERY) for node in nodes]
         names = {node: f"node {place + 1}" for place, node in enumerate(sorted(nodes))}
-        replies, missing = self._collect(asked, self.settings.join_deadline)
+        replies, missing = self._collect(asked, self.settings.join_deadline, names)
         self.refused |= {names[node]: reason for node, reason in missing.items()}
         for node, reply in replies.items():
             try:
@@ -114,7 +129,7 @@ class Sites:
                 self.refused[names[node]] = str(error) or "its answer is malformed"
         self.introductions = dict(sorted(self.introductions.items()))
         for name, reason in self.refused.items():
-            log.warning("%s takes no part: %s", name, reason)
+            log.warning("%s takes no part: %s", name, reason, extra={"site": name})
         self._require(len(self.introductions), self.refused, "take part")
 
     def _wait_for_nodes(self) -> list[int]:
@@ -122,6 +137,7 @@ class Sites:
         end = time.monotonic() + self.settings.join_deadline
         nodes = list(self.grid.get_node_ids())
         while len(nodes) < self.settings.min_sites and time.monotonic() < end:
+            self._heed_stop()
             time.sleep(_POLL_MOST)
             nodes = list(self.grid.get_node_ids())
         return nodes
@@ -159,7 +175,7 @@ class Sites:
         Flower's strategies sample by Python's global, unseeded ``random``; what they are offered
         through :meth:`get_node_ids` is therefore already the choice.
         """
-        names = list(self.introductions)
+        names = [name for name in self.introductions if name not in self.attendance.dropped]
         wanted = max(round(self.settings.site_fraction * len(names)), self.settings.min_sites)
         if task.final or task.round > task.rounds or wanted >= len(names):
             chosen = names
@@ -192,7 +208,7 @@ class Sites:
         """
         names = {node: name for name, node in self._nodes.items()}
         down = sum(_size(message.content) for message in messages)
-        raw, missing = self._collect(messages, self.settings.deadline)
+        raw, missing = self._collect(messages, self.settings.deadline, names)
         late = {
             node for node, reply in raw.items()
             if reply.has_error() and reply.error.code == Trouble.NEEDS_IMPUTER
@@ -211,12 +227,23 @@ class Sites:
         answers.traffic = Traffic(up, down)
         answers.replies.sort(key=lambda reply: reply.name)
         _drop_odd_ones(answers)
-        for name, reason in answers.left_out.items():
-            log.warning(
-                "%s is left out of round %d of %s: %s", name, task.round, task.phase, reason
-            )
+        answers.seconds = {names[node]: self._took[node] for node in raw}
+        self._take_down(answers, task)
         self._require(len(answers.replies), answers.left_out, "answered")
         return answers
+
+    def _take_down(self, answers: Answers, task: Task) -> None:
+        """Say who is left out of a round, and who is for good."""
+        for name, reason in answers.left_out.items():
+            log.warning(
+                "%s is left out of round %d of %s: %s", name, task.round, task.phase, reason,
+                extra={"site": name},
+            )  # fmt: skip
+        before = dict(self.attendance.dropped)
+        fresh = self.attendance.note([reply.name for reply in answers.replies], answers.left_out)
+        for name in fresh:
+            log.warning("%s %s", name, self.attendance.dropped[name], extra={"site": name})
+        answers.left_out |= before
 
     def _brought_up_to_date(self, messages: Sequence[Message], task: Task) -> dict[int, Message]:
         """Send the imputer again to sites without it, then their messages; return the replies."""
@@ -224,12 +251,13 @@ class Sites:
         nodes = [message.metadata.dst_node_id for message in messages]
         log.info("sending the imputer again to %d sites", len(nodes))
         again = [Message(broadcast, node, MessageType.EVALUATE) for node in nodes]
-        self._collect(again, self.settings.deadline)
+        names = {node: name for name, node in self._nodes.items()}
+        self._collect(again, self.settings.deadline, names)
         fresh = [
             Message(each.content, each.metadata.dst_node_id, each.metadata.message_type)
             for each in messages
         ]
-        return self._collect(fresh, self.settings.deadline)[0]
+        return self._collect(fresh, self.settings.deadline, names)[0]
 
     def _read(self, name: str, reply: Message, expected: Mapping[str, torch.Size]) -> Reply:
         if reply.has_error():
@@ -261,10 +289,14 @@ class Sites:
             )
 
     def _collect(
-        self, messages: Sequence[Message], seconds: float
+        self, messages: Sequence[Message], seconds: float, names: Mapping[int, str]
     ) -> tuple[dict[int, Message], dict[int, str]]:
-        """Send messages; return replies by node, and why the other nodes gave none."""
-        end = time.monotonic() + seconds
+        """Send messages; return replies by node, and why the other nodes gave none.
+
+        Only answers to these very messages are looked for: those that come too late for an
+        earlier exchange never get into this one.
+        """
+        began, told = time.monotonic(), False
         self.grid.push_messages(messages)
         waiting = {m.metadata.message_id: m.metadata.dst_node_id for m in messages}
         replies: dict[int, Message] = {}
@@ -276,12 +308,42 @@ class Sites:
                 if node is not None:
                     self._check_worker(reply)
                     replies[node] = reply
-            if not waiting or time.monotonic() >= end:
+                    self._took[node] = time.monotonic() - began
+            passed = time.monotonic() - began
+            if waiting and passed >= seconds / 2 and not told:
+                told = True
+                slow = ", ".join(sorted(names[node] for node in waiting.values()))
+                log.warning("waited %.0f s of %.0f s for %s", passed, seconds, slow)
+            if not waiting or passed >= seconds:
                 break
+            self._heed_stop()
             time.sleep(pause)
             pause = min(pause * 1.2, _POLL_MOST)
-        late = f"no answer within {seconds:g} s"
-        return replies, dict.fromkeys(waiting.values(), late)
+        reason = f"no answer within {seconds:g} s"
+        return replies, dict.fromkeys(waiting.values(), reason)
+
+    def _heed_stop(self) -> None:
+        """End the run where that is asked for, and let the sites know: they would work on.
+
+        Flower's own stop does not reach them; each would finish its round first.
+
+        Raises:
+            RunError: it was asked for.
+        """
+        if not self._stopped():
+            return
+        self._stopped = lambda: False
+        content = RecordDict({wire.CONFIG: ConfigRecord({"run": self.run, wire.STOP: True})})
+        names = {node: name for name, node in self._nodes.items()}
+        for place, node in enumerate(sorted(self.grid.get_node_ids())):
+            names.setdefault(node, f"node {place + 1}")  # it is only just joining
+        asked = [Message(content, node, MessageType.QUERY) for node in names]
+        log.info("stopping: %d sites are told", len(asked))
+        _, silent = self._collect(asked, _STOPPING, names)
+        for node in silent:
+            name = names[node]
+            log.warning("%s has not answered that it stops", name, extra={"site": name})
+        raise RunError(f"run {self.run} was stopped; resume={self.run} goes on with it")
 
 
 def simulated() -> bool:

@@ -96,7 +96,8 @@ def test_one_message_per_site_and_round(tmp_path: Path) -> None:
 
 
 def test_a_failing_site_is_left_out_and_named(tmp_path: Path) -> None:
-    folder, summary = run(tiny(tmp_path), faults={1: failing("train", "evaluate")})
+    settings = tiny(tmp_path, failures_allowed=0)
+    folder, summary = run(settings, faults={1: failing("train", "evaluate")})
     assert summary["sites"]["asked"] == 3
     assert summary["sites"]["used"] == 2
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
