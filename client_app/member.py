@@ -9,6 +9,7 @@ from pathlib import Path
 import torch
 
 from client_app.cache import Cache
+from client_app.folders import private_folder
 from client_app.halting import Halt
 from client_app.site import LocalSite, Share
 from client_app.source import Progress
@@ -20,13 +21,7 @@ from fedmend.settings import Settings
 from fedmend.store import SiteStore
 from fedmend.wire import Task
 
-HOME = Path("~/.fedmend")
 _GIB = 1024**3
-
-
-def private_folder(cache_dir: str) -> Path:
-    """Return the folder of everything that a site derives from its images."""
-    return Path(cache_dir or HOME / "cache").expanduser()
 
 
 def own_settings(node: Mapping[str, object], settings: Settings) -> Settings:
@@ -38,6 +33,9 @@ def own_settings(node: Mapping[str, object], settings: Settings) -> Settings:
         SettingsError: a value that cannot be, or a device that this machine lacks.
     """
     device, threads = node.get("device", settings.device), node.get("threads", settings.threads)
+    warm = node.get("keep-warm", 0)
+    if type(warm) is not int or warm < 0:
+        raise SettingsError(f"this site's keep-warm must be seconds, 0 or more; got {warm!r}")
     if not isinstance(device, str):
         raise SettingsError(f"this site's device must be text in quotes; got {device!r}")
     if type(threads) is not int:

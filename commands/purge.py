@@ -8,7 +8,7 @@ import typer
 from rich.text import Text
 
 from client_app.cache import Cache
-from client_app.member import private_folder
+from client_app.folders import private_folder
 from commands.console import out
 from fedmend.errors import DataError
 

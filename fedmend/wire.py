@@ -25,6 +25,7 @@ from flwr.app import (
 )
 from torch import Tensor
 
+from fedmend import parcel
 from fedmend.codecs.base import Codec
 from fedmend.sums import Sums
 
@@ -171,7 +172,8 @@ def outgoing(
         base = name.rpartition(":")[2]
         if base not in permitted or value.shape != permitted[base]:
             raise LeakError(f"array {name!r} of shape {tuple(value.shape)} may not leave the site")
-    return RecordDict({ARRAYS: pack(arrays, codec), METRICS: _metrics(examples, sums)})
+    packed = parcel.packed(pack(arrays, codec))
+    return RecordDict({ARRAYS: packed, METRICS: _metrics(examples, sums)})
 
 
 def _metrics(examples: int, sums: Sums) -> MetricRecord:
@@ -206,8 +208,13 @@ def pack(arrays: Mapping[str, Tensor], codec: Codec) -> ArrayRecord:
 
 
 def unpack(record: ArrayRecord, codec: Codec) -> dict[str, Tensor]:
-    """Return a record's tensors, decoded."""
-    return codec.decode({name: value.numpy() for name, value in record.items()})
+    """Return a record's tensors, decoded; they may have come as a parcel.
+
+    Raises:
+        ValueError, TypeError: the parcel is damaged.
+    """
+    arrays = parcel.opened(record)
+    return codec.decode({name: value.numpy() for name, value in arrays.items()})
 
 
 def check_arrays(arrays: Mapping[str, Tensor], expected: Mapping[str, torch.Size]) -> None:

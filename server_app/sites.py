@@ -21,7 +21,7 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmend import __version__, plugins, randomness, sums, training, wire
+from fedmend import __version__, parcel, plugins, randomness, sums, training, wire
 from fedmend.codecs.base import Codec
 from fedmend.errors import WORKER_DIED, RunError
 from fedmend.settings import Settings
@@ -297,6 +297,7 @@ class Sites:
         earlier exchange never get into this one.
         """
         began, told = time.monotonic(), False
+        parcel.pack(messages)
         self.grid.push_messages(messages)
         waiting = {m.metadata.message_id: m.metadata.dst_node_id for m in messages}
         replies: dict[int, Message] = {}

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from client_app.member import private_folder
+from client_app.folders import private_folder
 from commands.diagnosis.finding import Finding, ok, problem, warning
 from fedmend import plugins
 from fedmend.records import SPLITS, Record

@@ -21,6 +21,7 @@ from fedmend.spec import parse_term
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 _THREADS = range(1, 1025)
+_NUMBERS = ("threads", "keep-warm")
 REQUIRED = ("name", "data", "coordinator")
 
 
@@ -62,7 +63,7 @@ def read(path: Path) -> SiteFile:
 
 def _checked(table: Mapping[str, object]) -> SiteFile:
     for key, value in table.items():
-        kind = int if key == "threads" else str
+        kind = int if key in _NUMBERS else str
         if type(value) is not kind:
             raise SettingsError(
                 f"{key} must be {'a whole number' if kind is int else 'text in quotes'}",
@@ -108,6 +109,11 @@ def _device(value: object) -> None:
         raise SettingsError(f"it must be auto, cpu, cuda, cuda:N or mps; got {value!r}")
 
 
+def _keep_warm(value: object) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise SettingsError(f"it must be seconds, 0 or more; got {value}")
+
+
 def _threads(value: object) -> None:
     if value not in _THREADS:
         raise SettingsError(f"it must be from 1 to {_THREADS.stop - 1}; got {value}")
@@ -120,4 +126,5 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "cache-dir": _cache_dir,
     "device": _device,
     "threads": _threads,
+    "keep-warm": _keep_warm,
 }

@@ -15,7 +15,7 @@ from flwr.app import Array, ArrayRecord, Error, Message, MetricRecord
 from PIL import Image
 
 from client_app.app import app as client_app
-from fedmend import __version__, wire
+from fedmend import __version__, parcel, wire
 from fedmend.errors import RunError
 from server_app.federation import federate
 from tests.federation import failing, grid, run, same, silent, tiny, weights
@@ -115,7 +115,7 @@ def spoilt(kind: str) -> Fault:
     def fault(message: Message, reply: Message) -> Message:
         if message.metadata.message_type != "train":
             return reply
-        arrays = reply.content.array_records[wire.ARRAYS]
+        arrays = parcel.opened(reply.content.array_records[wire.ARRAYS])
         values = {name: array.numpy().copy() for name, array in arrays.items()}
         first = next(iter(values))
         if kind == "nan":
