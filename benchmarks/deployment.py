@@ -1,40 +1,48 @@
-"""Seconds that a round costs in deployment beyond its work: three sites of real processes here.
+"""Seconds that a round costs in deployment beyond its work: sites of real processes here.
 
     python benchmarks/deployment.py [--rounds 4] [--out benchmarks/deployment.md]
 
 The federation is that of the tests (tests/deploy): provisioned, TLS and keys on, the commands of
 the compose files, in network namespaces where they are to be had. The work is what the same
 exchanges take in one process, where nothing is started and nothing is polled. Where the rest goes
-is told by the processor time of a site's short-lived processes, and by that of their imports.
+is told by the processor time of each kind of process, and by that of imports.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 import psutil
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import machine
-from tests.deploy.containers import Container
+from tests.deploy.containers import await_
 from tests.deploy.hospitals import HUB, Hospitals
 from tests.deploy.networks import network
 from tests.deploy.simulation import simulated
 
-SITES = ("site-0", "site-1", "site-2")
+CASES = (
+    ("three sites, no worker (`keep-warm = 0`)", 3, 0),
+    ("three sites", 3, 600),
+    ("one site", 1, 600),
+)
+"""What is measured, by how many sites, and how long they keep their workers."""
+FLOWER = "import flwr.supernode.cli.flwr_clientapp"
 IMPORTS = {
     "Python alone": "pass",
-    "and Flower's client": "import flwr.clientapp",
-    "and torch": "import flwr.clientapp, torch",
-    "and fedmend": "import flwr.clientapp, torch, client_app.app, imputation.phase",
+    "and what Flower starts for a message": FLOWER,
+    "and fedmend where a worker answers": f"{FLOWER}, client_app.warm.app",
+    "and torch and the app, where none does": f"{FLOWER}, client_app.app, imputation.phase",
 }
 _CPU = "import os; t = os.times(); print(t.user + t.system)"
 
@@ -68,81 +76,120 @@ def import_seconds(repeats: int = 3) -> dict[str, float]:
     }  # fmt: skip
 
 
-def spent(containers: Sequence[Container]) -> float:
-    """Return the processor seconds of the processes that these have started and seen end."""
-    total = 0.0
-    for container in containers:
-        process = container.process()
-        if process is not None:
-            times = psutil.Process(process).cpu_times()
-            total += times.children_user + times.children_system
-    return total
+class Case(NamedTuple):
+    """What one federation's run came to."""
+
+    real: Mapping[str, list[float]]
+    """Seconds by kind of exchange."""
+    plain: Mapping[str, list[float]]
+    """The same in one process."""
+    processor: Mapping[str, float]
+    """Processor seconds of one exchange by kind of process."""
 
 
-def measured(
-    folder: Path, rounds: int
-) -> tuple[str, dict[str, list[float]], dict[str, list[float]], float]:
+def processor(hospitals: Hospitals) -> dict[str, float]:
+    """Return the processor seconds so far by kind of process, of all sites together."""
+    totals = dict.fromkeys(("SuperLink", "SuperNodes", "SuperExecs", "messages", "workers"), 0.0)
+    for name, container in hospitals.containers.items():
+        number = container.process()
+        assert number is not None, f"{name} does not run"
+        times = psutil.Process(number).cpu_times()
+        own = times.user + times.system
+        if name.endswith("superexec"):
+            totals["SuperExecs"] += own
+            totals["messages"] += (times.children_user + times.children_system) * (
+                not name.startswith(HUB)
+            )
+        else:
+            totals["SuperLink" if name.startswith(HUB) else "SuperNodes"] += own
+        for process in container.members():
+            with contextlib.suppress(psutil.Error):
+                if "client_app.warm.worker" in process.cmdline():
+                    times = process.cpu_times()
+                    totals["workers"] += times.user + times.system
+    return totals
+
+
+def measured(folder: Path, rounds: int, count: int, warm: int) -> Case:
     """Run both ways.
 
-    Returns:
-        The kind of network, seconds by kind of exchange in deployment and in one process, and
-        processor seconds of a site's process for one message.
+    Args:
+        folder: an empty one.
+        rounds: of each phase.
+        count: of sites.
+        warm: seconds that each keeps its worker.
     """
+    sites = tuple(f"site-{number}" for number in range(count))
     changes = {
         "run-name": "timed", "arms": "raw,imputed", "imputation.rounds": rounds,
-        "classification.rounds": rounds, "min-sites": len(SITES), "deadline": 300.0,
+        "classification.rounds": rounds, "min-sites": count, "deadline": 300.0,
         "join-deadline": 300.0,
     }  # fmt: skip
-    machines = network((HUB, *SITES))
+    machines = network((HUB, *sites))
     try:
-        hospitals = Hospitals(folder / "federation", machines, SITES)
+        hospitals = Hospitals(folder, machines, sites)
         try:
+            for site in sites:
+                hospitals.configure(site, **{"keep-warm": warm})
             hospitals.start()
-            workers = [hospitals.containers[f"{site}-superexec"] for site in SITES]
-            before = spent(workers)
-            outcome = hospitals.wait(hospitals.submit(changes), 3000)
+            run = hospitals.submit(changes)
+            log = hospitals.containers[f"{sites[0]}-supernode"]
+            await_(lambda: log.said("Sending: query"), "the sites' introductions", 300)
+            before = processor(hospitals)
+            outcome = hospitals.wait(run, 3000)
             if outcome.outcome != "completed":
                 raise SystemExit(f"the run did not complete: {outcome.details}\n{outcome.log}")
+            after = processor(hospitals)
             real = exchanges(hospitals.folder("timed"))
-            messages = len(SITES) * (1 + sum(map(len, real.values())))
-            each = (spent(workers) - before) / messages
-            plain = exchanges(simulated(hospitals.data, folder / "plain", len(SITES), changes))
+            plain = exchanges(simulated(hospitals.data, folder / "plain", count, changes))
         finally:
             hospitals.close()
     finally:
         machines.close()
-    return machines.kind, real, plain, each
+    asked = sum(map(len, real.values()))
+    return Case(real, plain, {key: (after[key] - before[key]) / asked for key in after})
 
 
-def table(
-    kind: str, real: Mapping[str, list[float]], plain: Mapping[str, list[float]],
-    each: float, imports: Mapping[str, float],
-) -> str:  # fmt: skip
+def table(cases: Mapping[str, Case], imports: Mapping[str, float], load: float) -> str:
     """Return the page."""
-    busy = psutil.getloadavg()[2]
     lines = [
         "# What a round costs in deployment",
         "",
-        f"`python benchmarks/deployment.py`: {len(SITES)} sites and a coordinator on one machine "
-        f"({kind}). {machine.described()}; load average {busy:.1f}.",
+        "`python benchmarks/deployment.py`: a coordinator and its sites on one machine. "
+        f"{machine.described()}; the load average before it began was {load:.1f}.",
         "",
-        "| exchange | n | seconds (median) | work itself | fixed cost |",
-        "|---|---:|---:|---:|---:|",
+        "| federation | exchange | n | seconds (median) | work itself | fixed cost |",
+        "|---|---|---:|---:|---:|---:|",
     ]
-    for name, seconds in real.items():
-        whole, work = statistics.median(seconds), statistics.median(plain[name])
-        lines.append(f"| {name} | {len(seconds)} | {whole:.1f} | {work:.1f} | {whole - work:.1f} |")
+    for name, case in cases.items():
+        for kind, seconds in case.real.items():
+            whole, work = statistics.median(seconds), statistics.median(case.plain[kind])
+            lines.append(
+                f"| {name} | {kind} | {len(seconds)} | {whole:.1f} | {work:.1f} "
+                f"| {whole - work:.1f} |"
+            )
+    kinds = list(next(iter(cases.values())).processor)
     lines += [
         "",
-        f"A site's process takes {each:.1f} s of processor time for one message. Of that, imports:",
+        "Processor seconds of one exchange, of all sites together; messages are the processes",
+        "that Flower starts for them, without the workers:",
+        "",
+        f"| federation | {' | '.join(kinds)} |",
+        f"|---|{'---:|' * len(kinds)}",
+        *(
+            f"| {name} | {' | '.join(f'{case.processor[kind]:.2f}' for kind in kinds)} |"
+            for name, case in cases.items()
+        ),
         "",
         "| imported | processor seconds, cumulative |",
         "|---|---:|",
         *(f"| {name} | {seconds:.2f} |" for name, seconds in imports.items()),
         "",
-        "Beside it, time passes unused: Flower's SuperNode asks for messages every 3 s, the",
-        "SuperExec for tasks every `FLWR_SUPEREXEC_TASK_POLL_INTERVAL` (0.2 s here, 1 s where it",
-        "is not set), the coordinator for replies every 0.5 s.",
+        "Beside it, time passes unused: Flower's SuperNode sleeps 3 s whenever no message waits",
+        "for it, which is fixed in its code, and looks for a finished answer every 0.5 s; the",
+        "SuperExec asks for tasks every `FLWR_SUPEREXEC_TASK_POLL_INTERVAL` (0.2 s here, 1 s where",
+        "it is not set). A site asks for the next message as soon as it has answered one, before",
+        "the coordinator can have it ready: so no round takes less than 3 s.",
         "",
     ]
     return "\n".join(lines)
@@ -154,9 +201,15 @@ def main() -> None:
     words.add_argument("--rounds", type=int, default=4)
     words.add_argument("--out", type=Path)
     given = words.parse_args()
+    load = psutil.getloadavg()[0]
     imports = import_seconds()
-    with tempfile.TemporaryDirectory() as folder:
-        page = table(*measured(Path(folder), given.rounds), imports)
+    cases = {}
+    with tempfile.TemporaryDirectory() as root:
+        for number, (name, count, warm) in enumerate(CASES):
+            folder = Path(root) / str(number)
+            folder.mkdir()
+            cases[name] = measured(folder, given.rounds, count, warm)
+    page = table(cases, imports, load)
     if given.out:
         given.out.write_text(page, encoding="utf-8")
     print(page)

@@ -103,6 +103,10 @@ class Container:
         if self._process is not None and self._process.poll() is None:
             self._process.send_signal(number)
 
+    def members(self) -> list[psutil.Process]:
+        """Return every process that the command has started, and they have, and that lives."""
+        return self._family.members()
+
     def worker(self, program: str) -> psutil.Process | None:
         """Return the newest process that the command has started to work on a message, if any."""
         for process in sorted(

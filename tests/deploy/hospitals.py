@@ -25,7 +25,7 @@ from commands.main import app
 from commands.provisioning import registry
 from commands.provisioning.federation import Federation
 from fedmend.settings import Settings
-from tests.deploy.compose_files import GIVEN, compose, image_environment
+from tests.deploy.compose_files import GIVEN, ROOT, compose, image_environment
 from tests.deploy.containers import Container, await_
 from tests.deploy.networks import HEALTH, PORT, Network
 
@@ -100,14 +100,14 @@ class Hospitals:
         """Return the folder that a site was handed."""
         return self.federation.root / "sites" / site
 
-    def provision(self, site: str, **keys: str) -> None:
+    def provision(self, site: str, **keys: str | int) -> None:
         """Make a site's folder, and write its site file."""
         fedmend("provision", "--out", str(self.federation.root), "--site", site)
         self.configure(site, **keys)
 
-    def configure(self, site: str, **keys: str) -> None:
+    def configure(self, site: str, **keys: str | int) -> None:
         """Write a site's file as its hospital would."""
-        known = {
+        known: dict[str, str | int] = {
             "name": site,
             "coordinator": f"{self.network.address(HUB)}:{self.network.port(HUB, PORT)}",
             "data": READER.format(path=self.data / site),
@@ -161,6 +161,7 @@ class Hospitals:
         inner = f"127.0.0.1:{net.port(machine, PORT)}"
         moved = {
             "/etc/fedmend": str(given), "/var/lib/fedmend": str(state),
+            "/opt/fedmend": str(ROOT / "deploy" / "image"),
             "supernode:8000": inner,
             "superlink:8000": f"localhost:{net.port(HUB, PORT)}",
             "127.0.0.1:8001": f"127.0.0.1:{net.port(f'{machine} {service}', HEALTH)}",
