@@ -9,13 +9,13 @@ from functools import wraps
 from typing import Any
 
 import torch
-from flwr.app import ArrayRecord, Context, Error, Message, RecordDict
+from flwr.app import ArrayRecord, Context, Error, Message
 from flwr.clientapp import ClientApp
 from torch import nn
 
-from client_app.halting import Halt
 from client_app.introduce import introduction
 from client_app.member import Member, own_settings
+from client_app.patience import Patience
 from client_app.sparsely import Sparsely
 from fedmend import logs, plugins, sums, training, wire
 from fedmend import phase as phases
@@ -74,17 +74,11 @@ def _settings(context: Context) -> Settings:
 @app.query()
 @_answering
 def query(message: Message, context: Context) -> Message:
-    """Say who this site is; or let go of a run that is over."""
+    """Say who this site is."""
     settings = _settings(context)
     member = Member.of(context.node_config, context.node_id, settings)
-    config = message.content.config_records[wire.CONFIG]
-    run = str(config["run"])
+    run = str(message.content.config_records[wire.CONFIG]["run"])
     logs.concern(Subject(run, site=member.name))
-    if config.get(wire.STOP):
-        log.info("the run is stopped")
-        member.halt(run).ask()
-        return Message(RecordDict(), reply_to=message)
-    member.halt(run).lift()
     site = member.site(settings, settings.class_list, run, joining=True, progress=Sparsely(log))
     return Message(introduction(site).record(), reply_to=message)
 
@@ -102,8 +96,7 @@ class Round:
         member = Member.of(context.node_config, context.node_id, self.settings)
         task = self.task
         logs.concern(Subject(task.run, task.phase, task.arm, task.round, member.name))
-        self.halt: Halt = member.halt(task.run)
-        self.halt.check()
+        self.patience = Patience(self.settings.deadline)
         self.site = member.site(
             self.settings, self.task.classes, self.task.run, progress=Sparsely(log)
         )
@@ -171,7 +164,13 @@ def train(message: Message, context: Context) -> Message:
     work = Round(message, context)
     said = dict(work.validated())
     done = training.train(
-        work.model, work.phase, work.site, work.settings, work.task, work.strategy, work.halt.check
+        work.model,
+        work.phase,
+        work.site,
+        work.settings,
+        work.task,
+        work.strategy,
+        work.patience.check,
     )
     log.info("trained %d steps", done.steps, extra={"steps": done.steps})
     said |= sums.prefixed("train", done.sums)

@@ -10,7 +10,6 @@ import torch
 
 from client_app.cache import Cache
 from client_app.folders import private_folder
-from client_app.halting import Halt
 from client_app.site import LocalSite, Share
 from client_app.source import Progress
 from client_app.workers import cores
@@ -147,10 +146,6 @@ class Member:
             workers=settings.threads if self.busy else cores(),
             progress=progress,
         )
-
-    def halt(self, run: str) -> Halt:
-        """Return the mark by which a run's work at this site is ended."""
-        return Halt(self.folder / "state" / run / self.name)
 
     def store(self, task: Task) -> SiteStore:
         """Return the site's own state in one arm of one run."""

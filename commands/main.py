@@ -116,6 +116,36 @@ def report(
     work(folder)
 
 
+Run = Annotated[str, typer.Argument(help="Name of a run.", show_default=False)]
+RunDir = Annotated[
+    Path | None, typer.Option(help="Folder of run folders (~/.fedmend/runs).", show_default=False)
+]
+
+
+@app.command()
+@plain_spoken
+def status(run: Run = "", run_dir: RunDir = None) -> None:
+    """Say what is running at this coordinator, who takes part, which round it is, and what is left.
+
+    Without a name: every run that is under way.
+    """
+    from commands.status import status as work
+
+    work(run, run_dir)
+
+
+@app.command()
+@plain_spoken
+def stop(run: Run = "", run_dir: RunDir = None) -> None:
+    """End a run; it can be resumed. Real sites end what they are at with the round's deadline.
+
+    Without a name: the one that is under way. Exit status: 0 it has ended, 1 it has not.
+    """
+    from commands.stop import stop as work
+
+    work(run, run_dir)
+
+
 @app.command()
 @plain_spoken
 def purge(

@@ -31,9 +31,17 @@ Line = Mapping[str, Any]
 
 def steps(settings: Settings) -> int:
     """Return how many lines a whole run writes."""
+    return sum(steps_by_phase(settings).values())
+
+
+def steps_by_phase(settings: Settings) -> dict[str, int]:
+    """Return how many lines each phase writes, over all arms."""
     imputes = any(ARMS[name].mend == "imputer" for name in settings.arm_list)
-    imputation = (settings.imputation.rounds + _AFTER_TRAINING) if imputes else 0
-    return imputation + len(settings.arm_list) * (settings.classification.rounds + _AFTER_TRAINING)
+    arms, rounds = len(settings.arm_list), settings.classification.rounds
+    return {
+        "imputation": (settings.imputation.rounds + _AFTER_TRAINING) if imputes else 0,
+        "classification": arms * (rounds + _AFTER_TRAINING),
+    }
 
 
 class Follower:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
@@ -25,6 +26,7 @@ from commands.superlink import SuperLink
 from commands.workplace import environment, scratch
 from fedmend.errors import WORKER_DIED, RunError, SettingsError
 from fedmend.settings import RUNS, Settings
+from server_app.running import LAUNCHER
 
 INTERRUPTED = 130
 _POLL = 0.2
@@ -136,6 +138,7 @@ def _simulate(settings: Settings, size: Simulation, log: Path | None, watch: Wat
     family, display = Family(), watch.display
     with scratch() as home:
         shared = environment(settings.threads) | family.environment()
+        shared[LAUNCHER] = str(os.getpid())  # for fedmend stop
         guard, cluster = Guard(home, family, shared), Cluster(home, shared)
         link = SuperLink(home, family, shared | cluster.environment())
         run_id, grace = 0, _GRACE

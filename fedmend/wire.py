@@ -30,8 +30,6 @@ from fedmend.codecs.base import Codec
 from fedmend.sums import Sums
 
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
-STOP = "stop"
-"""In the configuration of a query: the run is over, whatever the site is doing for it."""
 EXAMPLES = "num-examples"
 """The key by which Flower's strategies weight a reply."""
 _SUM = "sum."

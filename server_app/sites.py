@@ -32,7 +32,6 @@ log = logging.getLogger("fedmend.coordinator")
 
 _DEAD = re.compile(r"ray\.exceptions\.(Actor\w*|RayActor|OutOfMemory|WorkerCrashed|NodeDied)Error")
 _POLL_FIRST, _POLL_MOST = 0.02, 0.5  # seconds between two looks for replies
-_STOPPING = 60.0  # seconds that sites have to hear that the run is stopped
 
 
 class Traffic(NamedTuple):
@@ -324,27 +323,16 @@ class Sites:
         return replies, dict.fromkeys(waiting.values(), reason)
 
     def _heed_stop(self) -> None:
-        """End the run where that is asked for, and let the sites know: they would work on.
+        """End the run where that is asked for.
 
-        Flower's own stop does not reach them; each would finish its round first.
+        A site that is at work cannot be told: it takes no message before it has answered. It ends
+        by itself when the round's deadline is over.
 
         Raises:
             RunError: it was asked for.
         """
-        if not self._stopped():
-            return
-        self._stopped = lambda: False
-        content = RecordDict({wire.CONFIG: ConfigRecord({"run": self.run, wire.STOP: True})})
-        names = {node: name for name, node in self._nodes.items()}
-        for place, node in enumerate(sorted(self.grid.get_node_ids())):
-            names.setdefault(node, f"node {place + 1}")  # it is only just joining
-        asked = [Message(content, node, MessageType.QUERY) for node in names]
-        log.info("stopping: %d sites are told", len(asked))
-        _, silent = self._collect(asked, _STOPPING, names)
-        for node in silent:
-            name = names[node]
-            log.warning("%s has not answered that it stops", name, extra={"site": name})
-        raise RunError(f"run {self.run} was stopped; resume={self.run} goes on with it")
+        if self._stopped():
+            raise RunError(f"run {self.run} was stopped; resume={self.run} goes on with it")
 
 
 def simulated() -> bool:

@@ -15,7 +15,9 @@ from pathlib import Path
 
 import psutil
 import pytest
+from typer.testing import CliRunner
 
+from commands.main import app
 from commands.processes import MARK
 from tests.federation import same, weights
 
@@ -146,6 +148,19 @@ def test_a_run_that_is_stopped_leaves_nothing(
     assert process.returncode == status
     assert "nothing is left running" in err
     assert "Traceback" not in err
+
+
+def test_fedmend_stop_ends_a_run_and_leaves_nothing(place: Path) -> None:
+    process = _launch(place, "imputation.rounds=500")
+    _await((place / "it" / "metrics.jsonl").exists, process)
+    status = CliRunner().invoke(app, ["status", "--run-dir", str(place)]).output
+    assert "it: under way for " in status
+    assert "in: site-0, site-1" in status
+    stopped = CliRunner().invoke(app, ["stop", "--run-dir", str(place)])
+    assert (stopped.exit_code, stopped.output) == (0, "it: stopped; resume=it goes on with it\n")
+    assert _left(place) == []
+    assert process.wait(10) == 143
+    process.communicate()
 
 
 def test_a_run_that_is_killed_outright_leaves_nothing(place: Path) -> None:

@@ -42,6 +42,9 @@ class Network(Protocol):
     def link(self, machine: str, state: str) -> None:
         """Set a machine's link "up" or "down"."""
 
+    def slow(self, machine: str, rate: str) -> None:
+        """Limit a machine's bandwidth either way, such as "1mbit"; empty: no limit."""
+
     def close(self) -> None:
         """Take everything down."""
 
@@ -71,6 +74,9 @@ class Loopback:
 
     def link(self, machine: str, state: str) -> None:
         raise NotImplementedError("a machine's own loopback cannot be cut")
+
+    def slow(self, machine: str, rate: str) -> None:
+        raise NotImplementedError("a machine's own loopback cannot be slowed down")
 
     def close(self) -> None:
         pass
@@ -127,6 +133,19 @@ class Namespaces:
 
     def link(self, machine: str, state: str) -> None:
         _ip("-n", self._switch, "link", "set", f"port{self._numbers[machine]}", state)
+
+    def slow(self, machine: str, rate: str) -> None:
+        ends = (
+            (self._switch, f"port{self._numbers[machine]}"),
+            (self._machines[machine], "eth0"),
+        )
+        limit = ("tbf", "rate", rate, "burst", "16kb", "latency", "400ms")
+        for space, device in ends:
+            where = ["tc", "-n", space, "qdisc"]
+            words = [*where, "replace", "dev", device, "root", *limit] if rate else [
+                *where, "delete", "dev", device, "root",
+            ]  # fmt: skip
+            subprocess.run(words, check=True, capture_output=True)
 
     def close(self) -> None:
         for own in (*self._machines.values(), self._switch):

@@ -19,8 +19,8 @@ import psutil
 import pytest
 
 from server_app.checkpoint import Checkpoint
-from tests.deploy.containers import await_
-from tests.deploy.hospitals import HUB, Hospitals, Outcome
+from tests.deploy.containers import Container, await_
+from tests.deploy.hospitals import HUB, Hospitals, Outcome, fedmend
 from tests.deploy.networks import network
 from tests.deploy.simulation import simulated, unlike
 
@@ -44,6 +44,8 @@ class Fault(NamedTuple):
     """"goes on", with all sites or without the struck one, or "stops", to be resumed."""
     cuts: bool = False
     """Whether it needs a link that can be cut."""
+    mend: Callable[[Hospitals], None] = lambda hospitals: None
+    """What is to be done afterwards, for those that follow."""
 
 
 def _worker(service: str, program: str, number: int) -> Callable[[Hospitals], None]:
@@ -64,6 +66,14 @@ def _cut(hospitals: Hospitals, seconds: float) -> None:
     threading.Timer(seconds, hospitals.network.link, (STRUCK, "up")).start()
 
 
+def _link(hospitals: Hospitals, state: str) -> None:
+    hospitals.network.link(STRUCK, state)
+
+
+def _rate(hospitals: Hospitals, rate: str) -> None:
+    hospitals.network.slow(STRUCK, rate)
+
+
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 FAULTS = (
     Fault("kill -9 of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", KILL),
@@ -76,6 +86,10 @@ FAULTS = (
     Fault("SIGTERM of the supernode", _service(f"{STRUCK}-supernode", TERM), "goes on"),
     Fault("a site's link cut for 30 s", partial(_cut, seconds=30), "goes on", cuts=True),
     Fault("a site's link cut for 150 s", partial(_cut, seconds=150), "goes on", cuts=True),
+    Fault("a site's link cut for good", partial(_link, state="down"), "goes on", cuts=True,
+          mend=partial(_link, state="up")),
+    Fault("a site's link down to 1 Mbit/s", partial(_rate, rate="1mbit"), "goes on", cuts=True,
+          mend=partial(_rate, rate="")),
     Fault("kill -9 of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", KILL),
           "stops"),
     Fault("SIGTERM of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", TERM),
@@ -83,6 +97,7 @@ FAULTS = (
     Fault("kill -9 of the superlink", _service(f"{HUB}-superlink", KILL), "goes on"),
     Fault("SIGTERM of the superlink", _service(f"{HUB}-superlink", TERM), "goes on"),
     Fault("kill -9 of the coordinator's superexec", _service(f"{HUB}-superexec", KILL), "stops"),
+    Fault("SIGTERM of the coordinator's superexec", _service(f"{HUB}-superexec", TERM), "stops"),
 )  # fmt: skip
 
 
@@ -110,6 +125,15 @@ def undisturbed(hospitals: Hospitals, tmp_path_factory: pytest.TempPathFactory) 
 def _lines(folder: Path) -> list[dict[str, Any]]:
     source = folder / "metrics.jsonl"
     return [json.loads(line) for line in source.read_text().splitlines()] if source.exists() else []
+
+
+def _idle(site: Container) -> bool:
+    """Say whether none of a site's processes computes."""
+    worker = site.worker("flwr-clientapp")
+    try:
+        return worker is None or worker.cpu_percent(interval=2.0) < 5
+    except psutil.Error:
+        return True
 
 
 def _in_mid_round(hospitals: Hospitals, folder: Path, phase: str) -> bool:
@@ -155,7 +179,10 @@ def test_a_run_outlives(
     folder = hospitals.folder(name)
     await_(partial(_in_mid_round, hospitals, folder, phase), "mid-round", 240)
     fault.strike(hospitals)
-    outcome = hospitals.wait(run, 420)
+    try:
+        outcome = hospitals.wait(run, 420)
+    finally:
+        fault.mend(hospitals)
     if fault.end == "stops":
         assert outcome.outcome == "failed", outcome
         again = hospitals.wait(hospitals.submit({**OURS, "resume": name}), 300)
@@ -172,6 +199,24 @@ def test_a_run_outlives(
     _report(fault, phase, outcome, struck, absent)
 
 
+def test_fedmend_stop_ends_a_run_and_the_deadline_its_sites_work(hospitals: Hospitals) -> None:
+    """They are in the first of a thousand epochs, which nothing else would end."""
+    hospitals.await_online(*SITES)
+    run = hospitals.submit({**OURS, "run-name": "stopped", "imputation.epochs": 1000})
+    folder = hospitals.folder("stopped")
+    await_(partial(_in_mid_round, hospitals, folder, "imputation"), "mid-round", 240)
+    began = time.monotonic()
+    assert "stopped; resume=stopped" in fedmend("stop", "--run-dir", str(folder.parent))
+    seconds = time.monotonic() - began
+    outcome = hospitals.wait(run, 60)
+    site = hospitals.containers[f"{STRUCK}-superexec"]
+    # Flower goes on to wait for what a killed process held; the work itself has ended.
+    await_(partial(_idle, site), "the site's work ends", DEADLINE + 60)
+    assert outcome.outcome == "failed"
+    assert "run stopped was stopped; resume=stopped goes on with it" in outcome.details
+    _row("fedmend stop", "imputation", "stops; the sites' work ends with its deadline", seconds)
+
+
 def _report(
     fault: Fault, phase: str, outcome: Outcome, struck: dict[str, Any], absent: int
 ) -> None:
@@ -184,7 +229,11 @@ def _report(
     else:
         seen = "nothing is lost: same weights"
     seconds = outcome.seconds if fault.end == "stops" else struck["seconds"]
-    row = {"fault": fault.name, "phase": phase, "seen": seen, "seconds": str(round(seconds))}
+    _row(fault.name, phase, seen, seconds)
+
+
+def _row(fault: str, phase: str, seen: str, seconds: float) -> None:
+    row = {"fault": fault, "phase": phase, "seen": seen, "seconds": str(round(seconds))}
     if target := os.environ.get("FEDMEND_FAULT_ROWS"):
         with Path(target).open("a", encoding="utf-8") as file:
             file.write(json.dumps(row) + "\n")

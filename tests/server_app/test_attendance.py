@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from flwr.app import Message
 from hypothesis import given
+from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from client_app.app import app as client_app
-from fedmend import wire
 from fedmend.errors import RunError
 from server_app import running
 from server_app.attendance import Attendance
@@ -23,6 +23,7 @@ from tests.federation import failing, run, same, silent, tiny, weights
 from tests.grid import Fault, LocalGrid
 
 
+@hypothesis(deadline=None)
 @given(st.lists(st.booleans(), max_size=30), st.integers(0, 5))
 def test_a_site_is_dropped_for_failures_in_a_row_alone(answers: list[bool], allowed: int) -> None:
     attendance, row, dropped = Attendance(allowed), 0, False
@@ -165,7 +166,7 @@ def test_who_keeps_the_others_waiting_is_named(
     assert all(0 <= each < 5 for each in seconds)
 
 
-def test_a_run_that_is_asked_to_stop_tells_the_sites_and_ends(tmp_path: Path) -> None:
+def test_a_run_that_is_asked_to_stop_ends_and_can_be_resumed(tmp_path: Path) -> None:
     settings = tiny(tmp_path, arms="raw", deadline=60.0)
     folder = tmp_path / "runs" / "tiny"
 
@@ -179,10 +180,6 @@ def test_a_run_that_is_asked_to_stop_tells_the_sites_and_ends(tmp_path: Path) ->
     net = LocalGrid.simulated(client_app, settings.flat(), 3, {1: never})
     with pytest.raises(RunError, match="run tiny was stopped; resume=tiny goes on with it"):
         federate(net, settings, "1")
-    told = [each for each in net.sent if each.content.config_records[wire.CONFIG].get(wire.STOP)]
-    assert sorted(each.metadata.dst_node_id for each in told) == [898, 899, 900]
-    marks = sorted((tmp_path / "cache" / "state" / "tiny").glob("*/stopped"))
-    assert [mark.parent.name for mark in marks] == ["site-0", "site-1", "site-2"]
     assert running.of(folder) is None
 
     again = tiny(tmp_path, arms="raw", run_name="", resume="tiny")
