@@ -373,6 +373,8 @@ def test_whatever_stands_in_a_path_reaches_the_site_as_it_is(text: str) -> None:
         ("threads", '"two"', "threads must be a whole number"),
         ("threads", "true", "threads must be a whole number"),
         ("threads", "0", "threads: it must be from 1"),
+        ("keep-warm", '"no"', "keep-warm must be a whole number"),
+        ("keep-warm", "-1", "keep-warm: it must be seconds, 0 or more"),
         ("colour", '"red"', "unknown key colour"),
         ("name", "north", "no TOML"),
     ],
