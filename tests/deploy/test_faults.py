@@ -19,7 +19,7 @@ import psutil
 import pytest
 
 from server_app.checkpoint import Checkpoint
-from tests.deploy.containers import Container, await_
+from tests.deploy.containers import await_
 from tests.deploy.hospitals import HUB, Hospitals, Outcome, fedmend
 from tests.deploy.networks import network
 from tests.deploy.simulation import simulated, unlike
@@ -127,15 +127,6 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in source.read_text().splitlines()] if source.exists() else []
 
 
-def _idle(site: Container) -> bool:
-    """Say whether none of a site's processes computes."""
-    worker = site.worker("flwr-clientapp")
-    try:
-        return worker is None or worker.cpu_percent(interval=2.0) < 5
-    except psutil.Error:
-        return True
-
-
 def _in_mid_round(hospitals: Hospitals, folder: Path, phase: str) -> bool:
     """Say whether the struck site has been at work on the phase's first round for a second."""
     joined, noted = folder / "checkpoints" / "sites.json", folder / "metrics.jsonl"
@@ -210,8 +201,8 @@ def test_fedmend_stop_ends_a_run_and_the_deadline_its_sites_work(hospitals: Hosp
     seconds = time.monotonic() - began
     outcome = hospitals.wait(run, 60)
     site = hospitals.containers[f"{STRUCK}-superexec"]
-    # Flower goes on to wait for what a killed process held; the work itself has ended.
-    await_(partial(_idle, site), "the site's work ends", DEADLINE + 60)
+    assert site.busy()
+    await_(lambda: not site.busy(), "the site's work ends", DEADLINE + 60)
     assert outcome.outcome == "failed"
     assert "run stopped was stopped; resume=stopped goes on with it" in outcome.details
     _row("fedmend stop", "imputation", "stops; the sites' work ends with its deadline", seconds)
