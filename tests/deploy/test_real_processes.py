@@ -22,6 +22,7 @@ SITES = ("site-0", "site-1", "site-2")
 STRANGERS = ("no-key", "revoked", "wrong-ca", "unknown")
 ARMS = "raw,removed,imputed"
 SITE_FILE = "deploy/site/compose.yml"
+WORKER = "client_app.warm.worker"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +95,11 @@ def test_it_comes_to_what_a_simulation_comes_to_whoever_knocks(
     _refused(hospitals, _strangers(hospitals, tmp_path))
     outcome = hospitals.wait(run, 900)
     assert outcome.outcome == "completed", outcome
+    for site in SITES:
+        container = hospitals.containers[f"{site}-superexec"]
+        workers = [each for each in container.members() if WORKER in each.cmdline()]
+        assert len(workers) == 1, "every message was the same worker's"
+        assert not container.said("no warm worker")
     real = hospitals.folder("three")
     same = simulated(hospitals.data, tmp_path, len(SITES), {"arms": ARMS, "run-name": "three"})
     assert comparable(real) == comparable(same)
