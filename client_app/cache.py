@@ -12,11 +12,12 @@ import errno
 import os
 import re
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy.typing as npt
 
@@ -105,6 +106,24 @@ class Cache:
             with contextlib.suppress(FileNotFoundError):  # evicted since; what is mapped stays
                 os.utime(folder)  # the stamp that eviction goes by
         return arrays
+
+    def scratch(self) -> BinaryIO:
+        """Return a file without a name on the cache's disk; it is gone once it is closed.
+
+        Raises:
+            DataError: it cannot be made.
+        """
+        with _told():
+            return tempfile.TemporaryFile(dir=self.root)
+
+    def write(self, file: BinaryIO, data: bytes) -> None:
+        """Write into a file of :meth:`scratch`.
+
+        Raises:
+            DataError: the disk is full.
+        """
+        with _told():
+            file.write(data)
 
     def purge(self) -> int:
         """Delete every entry; return the bytes freed.

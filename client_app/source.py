@@ -17,13 +17,14 @@ import numpy.typing as npt
 
 from client_app.cache import Cache
 from client_app.decoding import Copied, Decoded, Decoding
+from client_app.early import Early
 from client_app.entries import Arrays, Writer
 from client_app.twins import Twins
 from client_app.workers import Mapped, Work, Workers
 from fedmend.errors import RunError
 from fedmend.records import Index, Pixels, Reader, Record, Rejected
 
-_DECODER = "4"  # of what pixels become; a change of it decodes everything anew
+_DECODER = "5"  # of what pixels become; a change of it decodes everything anew
 
 Step = Literal["reading", "decoding"]
 """Files that are looked at, and images that are decoded."""
@@ -38,8 +39,8 @@ Result = TypeVar("Result")
 class Divided(Protocol):
     """A reader whose index is work that can be divided between processes."""
 
-    def index_by(self, mapped: Mapped) -> Index:
-        """Return what ``index`` does, its files looked at by ``mapped``."""
+    def index_by(self, mapped: Mapped, early: Early | None = None) -> Index:
+        """Return what ``index`` does, its files looked at by ``mapped``, pictures left to early."""
         ...
 
 
@@ -86,19 +87,20 @@ def open_source(
         DataError: the source as a whole cannot be used, or no room is left for it.
         RunError: it failed or changed while it was read; nothing of it was kept.
     """
-    with Workers(1 if getattr(reader, "whole", False) else workers) as crew:
-
-        def mapped(step: Step) -> Mapped:
-            return told(crew, step, progress)
-
-        index = _indexed(cache, reader, fingerprint, mapped("reading"))
-        decode = Decoding(reader, size, channels)
-        content = _content(reader, index.records)
-        key = f"pixels {_DECODER} {getattr(reader, 'decoding', '')} {content} {size} {channels}"
+    made = f"{_DECODER} {getattr(reader, 'decoding', '')} {size} {channels}"
+    decode = Decoding(reader, size, channels)
+    crew = Workers(1 if getattr(reader, "whole", False) else workers)
+    with crew, Early(cache, decode, made) as early:
+        index = _indexed(cache, reader, fingerprint, told(crew, "reading", progress), early)
+        key = f"pixels {made} {_content(reader, index.records)}"
 
         def fill(writer: Writer) -> None:
-            decoded = zip(index.records, mapped("decoding")(decode, index.records), strict=True)
-            _fill(writer, decoded, Twins(reader), (channels, size, size))
+            results = early.results(index.records, crew.map)
+            decoded = counted(results, "decoding", len(index.records), progress)
+            pairs = zip(index.records, decoded, strict=True)
+            _fill(writer, pairs, Twins(reader), (channels, size, size))
+            if isinstance(reader, Divided):
+                early.note(index.records)
 
         kept = cache.entry(key, len(index.records) * channels * size * size * 2, fill)
     return _source(index, kept, key)
@@ -108,29 +110,38 @@ def told(crew: Workers, step: Step, progress: Progress | None) -> Mapped:
     """Return what does work, by a crew, and tells how far it is."""
 
     def mapped(work: Work[Item, Result], items: Sequence[Item]) -> Iterator[Result]:
-        for done, result in enumerate(crew.map(work, items), 1):
-            yield result
-            if progress is not None:
-                progress(step, done, len(items))
+        return counted(crew.map(work, items), step, len(items), progress)
 
     return mapped
 
 
-def listed(reader: Reader, mapped: Mapped) -> Index:
+def counted(
+    results: Iterator[Result], step: Step, total: int, progress: Progress | None
+) -> Iterator[Result]:
+    """Yield results, and tell how many of them there are."""
+    for done, result in enumerate(results, 1):
+        yield result
+        if progress is not None:
+            progress(step, done, total)
+
+
+def listed(reader: Reader, mapped: Mapped, early: Early | None = None) -> Index:
     """Return a reader's index; ``mapped`` looks at its files where they can be divided.
+
+    Pictures that are decoded on the way are left to ``early``.
 
     Raises:
         DataError: the source as a whole cannot be used.
         RunError: the disk fails.
     """
-    return reader.index_by(mapped) if isinstance(reader, Divided) else reader.index()
+    return reader.index_by(mapped, early) if isinstance(reader, Divided) else reader.index()
 
 
-def _indexed(cache: Cache, reader: Reader, fingerprint: str, mapped: Mapped) -> Index:
+def _indexed(cache: Cache, reader: Reader, fingerprint: str, mapped: Mapped, early: Early) -> Index:
     def make() -> dict[str, npt.NDArray[Any]]:
         if fingerprint and reader.fingerprint() != fingerprint:
             raise RunError("the images changed while the run was going on; start again")
-        index = listed(reader, mapped)
+        index = listed(reader, mapped, early)
         return {"records": _packed(index.records), "rejected": _packed(index.rejected)}
 
     kept = cache.arrays(f"index {_DECODER} {fingerprint or reader.fingerprint()}", make)

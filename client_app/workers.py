@@ -1,8 +1,8 @@
 """Work divided over processes: in order, a bounded number of items ahead of whoever asks.
 
 Decoding is mostly Python's own work, which threads of one process cannot share. The calling
-process works too, and alone for the first second: a small folder is done before a process would
-have started. What comes out does not depend on how many there are.
+process works too, and alone where others would start too late to be of use. What comes out does
+not depend on how many there are.
 """
 
 from __future__ import annotations
@@ -14,18 +14,24 @@ import queue
 import threading
 import time
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, TypeVar
 
+import numpy as np
+
 from client_app.worker_process import DiedError, Process
 from fedmend.errors import RunError
 
 PATIENCE = 1.0
-"""Seconds of work in the calling process before others are started."""
+"""Seconds of work in the calling process after which others are started in any case."""
+_GLANCE = 0.1
+"""Of that time, after which they are started if what is left would take:"""
+_LONG = 3.0
+"""Times as long."""
 _AT_ONCE = 8
 """Items of a batch: enough that sending them costs nothing, few enough to end together."""
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -104,6 +110,7 @@ class Workers:
         self._failure: BaseException | None = None
 
     def __enter__(self) -> Workers:
+        _keep_memory()
         return self
 
     def __exit__(
@@ -132,11 +139,14 @@ class Workers:
             RunError: a process cannot be started.
         """
         waiting = iter(items)
-        begun = time.monotonic()
-        for item in waiting:
-            yield work(item)
-            late = time.monotonic() - begun >= self.patience
-            if self.count > 1 and (late or self._threads):
+        total = len(items) if isinstance(items, Sized) else 0
+        taken = 0.0
+        for done, item in enumerate(waiting, 1):
+            begun = time.monotonic()
+            result = work(item)
+            taken += time.monotonic() - begun
+            yield result
+            if self.count > 1 and (self._threads or self._is_long(taken, done, total)):
                 yield from self._divided(work, waiting)
 
     def _divided(self, work: Work[Item, Result], waiting: Iterator[Item]) -> Iterator[Result]:
@@ -155,6 +165,13 @@ class Workers:
                 yield from ahead.popleft().future.result()
             else:
                 _help(ahead)
+
+    def _is_long(self, taken: float, done: int, total: int) -> bool:
+        """Say whether other processes are worth their start, by how long some items took."""
+        if taken >= self.patience:
+            return True
+        left = taken / done * (total - done)
+        return taken >= _GLANCE * self.patience and left >= _LONG * self.patience
 
     def _start(self, packed: bytes) -> None:
         while len(self._threads) < self.count - 1:
@@ -224,6 +241,15 @@ class Workers:
         with self._lock:
             self._processes.discard(process)
         process.end()
+
+
+def _keep_memory() -> None:
+    """Let glibc keep what one image leaves free for the next, as it is told to elsewhere.
+
+    It returns large blocks to the system until one of this size was freed, and then the system
+    zeroes the same pages anew for each image, which takes as long as to show it.
+    """
+    np.empty(2**25 - 2**16, np.uint8)
 
 
 def _no_process(error: Exception) -> RunError:

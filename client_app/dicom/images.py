@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -17,6 +18,7 @@ from client_app.dicom.labels import NOTHING, Claim, Labelling, Labels
 from client_app.dicom.proportions import Aspect
 from client_app.dicom.reading import Reading
 from client_app.dicom.window import Window
+from client_app.early import Early
 from client_app.readers.tree import Tree
 from client_app.workers import Mapped, here
 from fedmend.errors import DataError, RunError
@@ -101,8 +103,12 @@ class Images:
         """
         return self.index_by(here)
 
-    def index_by(self, mapped: Mapped) -> Index:
+    def index_by(self, mapped: Mapped, early: Early | None = None) -> Index:
         """Return the index; ``mapped`` reads the headers.
+
+        Args:
+            mapped: does work.
+            early: takes the pictures of single frames, which are decoded with their headers.
 
         Raises:
             DataError: the folder or its labels cannot be used.
@@ -112,7 +118,9 @@ class Images:
         rejected = list(labels.rejected) if labels else []
         entries = []
         names = self._names()
-        for path, header in zip(names, mapped(Reading(self.tree), names), strict=True):
+        if early is not None and not _is_worth(early, names, labels):
+            early = None
+        for path, header in zip(names, self._headers(names, mapped, early), strict=True):
             try:
                 entries.append(_entry(path, header, labels))
             except DataError as error:
@@ -125,6 +133,24 @@ class Images:
             for record in self._records(entry, others, rejected)
         ]
         return Index(sorted(records, key=lambda record: record.uid), sorted(rejected))
+
+    def _headers(
+        self, names: Sequence[str], mapped: Mapped, early: Early | None
+    ) -> Iterator[Header | DataError]:
+        work = Reading(self, early.decoding, early.known()) if early else Reading(self, None)
+        for header, pixels in mapped(work, names):
+            if early is not None and pixels is not None and not isinstance(header, DataError):
+                early.keep(header.digest, pixels)
+            yield header
+
+    @contextlib.contextmanager
+    def at_hand(self, path: str, dataset: Dataset) -> Iterator[None]:
+        """Let ``load`` take a file's data set that is known to be the file's, not read it."""
+        self._last.read = path, dataset
+        try:
+            yield
+        finally:
+            del self._last.read
 
     def load(self, record: Record) -> Tensor:
         """Return one image, (C, H, W) float32 in [0, 1], upright and with square pixels.
@@ -196,6 +222,11 @@ class Images:
             return []
         chosen = [count // 2] if self.frames == "middle" else range(count)
         return [_record(entry, others, frame) for frame in chosen]
+
+
+def _is_worth(early: Early, names: Sequence[str], labels: Labels | None) -> bool:
+    """Say whether most files of a folder are likely to be used, and their pictures have room."""
+    return early.has_room(len(names)) and (labels is None or 2 * labels.count() >= len(names))
 
 
 def _entry(path: str, header: Header | DataError, labels: Labels | None) -> Entry:

@@ -81,6 +81,10 @@ class Labels:
         self._rows: dict[str, _Row] = {}
         self._found: set[str] = set()
 
+    def count(self) -> int:
+        """Return how many keys there are rows for."""
+        return len(self._rows)
+
     def add(self, key: str, source: str, claim: Claim) -> None:
         """Add a row.
 

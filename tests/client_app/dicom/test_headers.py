@@ -20,6 +20,7 @@ from pydicom.uid import (
 
 from client_app.dicom import files, headers
 from client_app.dicom.headers import Header
+from client_app.dicom.images import Images
 from client_app.dicom.parsed import parse
 from client_app.dicom.reading import Reading
 from client_app.dicom.untrusted import (
@@ -33,7 +34,7 @@ from client_app.dicom.untrusted import (
     UNKNOWN_SYNTAX,
     Untrusted,
 )
-from client_app.readers.tree import Tree
+from client_app.readers.dicom import dicom
 from fedmend.errors import RunError
 from tests.dicom_files import encoded, pixels, uid
 
@@ -140,6 +141,12 @@ def test_a_deflated_bomb_is_inflated_only_up_to_the_limit(monkeypatch: pytest.Mo
     assert caught.value.reason == TOO_LARGE
 
 
+def _reading(folder: Path) -> Reading:
+    images = dicom(path=folder)
+    assert isinstance(images, Images)
+    return Reading(images, None)
+
+
 def test_a_failing_disk_is_not_the_files_fault(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,7 +157,7 @@ def test_a_failing_disk_is_not_the_files_fault(
 
     monkeypatch.setattr(os, "pread", failing)
     with pytest.raises(RunError, match="input/output error"):
-        Reading(Tree(tmp_path))("a")
+        _reading(tmp_path)("a")
 
 
 def test_of_what_is_no_dicom_file_only_the_beginning_is_read(tmp_path: Path) -> None:
@@ -158,7 +165,7 @@ def test_of_what_is_no_dicom_file_only_the_beginning_is_read(tmp_path: Path) -> 
         (tmp_path / name).touch()
         if name == "large":
             os.truncate(tmp_path / name, 2**31)
-        found = Reading(Tree(tmp_path))(name)
+        found = _reading(tmp_path)(name).header
         assert isinstance(found, Untrusted)
         assert found.reason == reason
 

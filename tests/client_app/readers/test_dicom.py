@@ -454,3 +454,66 @@ def test_the_frames_of_a_file_that_fails_are_one_file(tmp_path: Path) -> None:
     )
     assert len(source.records) == 1
     assert [each.source for each in source.rejected] == ["loop"]
+
+
+def _counted(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
+    """Count how often files are parsed, and how often pictures are decoded, from now on."""
+    from client_app.dicom import display
+
+    counts: Counter[str] = Counter()
+    parsed, shown = files.read, display.image
+
+    def parse_one(data: bytes) -> Any:
+        counts["parsed"] += 1
+        return parsed(data)
+
+    def show_one(*asked: Any) -> Any:
+        counts["shown"] += 1
+        return shown(*asked)
+
+    monkeypatch.setattr(files, "read", parse_one)
+    monkeypatch.setattr(display, "image", show_one)
+    return counts
+
+
+def test_a_file_is_parsed_once_and_what_the_cache_has_is_not_decoded_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, cache = tmp_path / "data", Cache(tmp_path / "cache", 2**30)
+    for number in range(5):
+        write(data / str(number), number, shape=(20, 30))
+    counts = _counted(monkeypatch)
+    first = open_source(cache, dicom(path=data), size=16, channels=1)
+    assert counts == {"parsed": 5, "shown": 5}
+    counts.clear()
+    os.utime(data / "0", ns=(1, 1))
+    shutil.move(data, tmp_path / "moved")
+    again = open_source(cache, dicom(path=tmp_path / "moved"), size=16, channels=1)
+    assert counts == {"parsed": 5}
+    assert again.records == first.records
+    assert torch.equal(again.pixels.take(range(5)), first.pixels.take(range(5)))
+    counts.clear()
+    write(tmp_path / "moved" / "new", 9, shape=(20, 30))
+    more = open_source(cache, dicom(path=tmp_path / "moved"), size=16, channels=1)
+    assert len(more.records) == 6
+    assert counts["shown"] == 6  # the new one with its header, the others as they are needed
+
+
+def test_pictures_made_early_are_those_made_later(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    for number in range(4):
+        write(data / str(number), number, shape=(20, 30))
+    write(data / "copy", 1, shape=(20, 30), PatientName="A^B")
+    write(data / "loop", 9, shape=(3, 20, 30))
+    (data / "bad").write_bytes(_undecodable(8))
+    reader = dicom(path=data)
+    early = open_source(Cache(tmp_path / "one", 2**30), reader, size=16, channels=3)
+    scarce = Cache(tmp_path / "two", 40_000)  # no room for pictures that wait
+    later = open_source(scarce, reader, size=16, channels=3)
+    assert later.records == early.records
+    assert later.rejected == early.rejected
+    assert {each.source for each in later.rejected} == {"copy", "bad"}
+    np.testing.assert_array_equal(later.pixels.array, early.pixels.array)
+    assert {path.name for path in (tmp_path / "one").iterdir() if path.is_file()} == {
+        path.name for path in (tmp_path / "two").iterdir() if path.is_file()
+    }
