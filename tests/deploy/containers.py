@@ -117,21 +117,6 @@ class Container:
                     return process
         return None
 
-    def busy(self) -> bool:
-        """Say whether its processes compute: more than half of one core, over two seconds."""
-        before = self._spent()
-        time.sleep(2.0)
-        return self._spent() - before > 1.0
-
-    def _spent(self) -> float:
-        """Return the seconds of CPU time that its processes have used."""
-        spent = 0.0
-        for process in self._family.members():
-            with contextlib.suppress(psutil.Error):
-                times = process.cpu_times()
-                spent += times.user + times.system
-        return spent
-
     def said(self, words: str, after: int = 0) -> bool:
         """Say whether the log has some words after its first ``after`` bytes."""
         if not self.log.exists():

@@ -201,8 +201,8 @@ def test_fedmend_stop_ends_a_run_and_the_deadline_its_sites_work(hospitals: Hosp
     seconds = time.monotonic() - began
     outcome = hospitals.wait(run, 60)
     site = hospitals.containers[f"{STRUCK}-superexec"]
-    assert site.busy()
-    await_(lambda: not site.busy(), "the site's work ends", DEADLINE + 60)
+    words = f"cannot answer: not done within {DEADLINE:g} s"
+    await_(partial(site.said, words), "the site's work ends", DEADLINE + 60)
     assert outcome.outcome == "failed"
     assert "run stopped was stopped; resume=stopped goes on with it" in outcome.details
     _row("fedmend stop", "imputation", "stops; the sites' work ends with its deadline", seconds)
