@@ -6,12 +6,15 @@ worker fails, the message is answered in this process, to the same bits.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 
 from flwr.app import Context, Message
 from flwr.clientapp import ClientApp
 
 from client_app.warm import caller
+from fedmend import logs
+from fedmend.errors import SettingsError
 
 app = ClientApp()
 log = logging.getLogger("fedmend.site")
@@ -43,6 +46,8 @@ def answer(message: Message, context: Context) -> Message:
         try:
             return caller.ask(message, context, seconds)
         except caller.NoWorkerError as error:
+            with contextlib.suppress(SettingsError):  # which the app answers with, below
+                logs.begin()
             log.warning("no warm worker (%s): this process answers the message itself", error)
     from client_app.app import app as own  # torch and all, which is what the worker saves
 

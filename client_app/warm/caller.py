@@ -31,6 +31,10 @@ class NoWorkerError(Exception):
     """The worker did not answer; the words name no path and no patient."""
 
 
+class _NotTakenError(NoWorkerError):
+    """It ended before it had taken up the message."""
+
+
 def ask(message: Message, context: Context, seconds: int, reference: str = APP) -> Message:
     """Return the worker's reply to a message.
 
@@ -52,11 +56,25 @@ def ask(message: Message, context: Context, seconds: int, reference: str = APP) 
         with held(place.turn, wait=False) as ours:
             if not ours:
                 raise NoWorkerError("it is at another message")
-            with _connection(place, seconds, reference) as connection:
-                return _answer(connection, message, context)
+            return _handed_over(place, message, context, seconds, reference)
     except OSError as error:
         reason = os.strerror(error.errno).lower() if error.errno else str(error)
         raise NoWorkerError(f"none can be reached: {reason}") from error
+
+
+def _handed_over(
+    place: Address, message: Message, context: Context, seconds: int, reference: str
+) -> Message:
+    """Return the reply of the worker that is there, or else of one that is started."""
+    with held(place.lock):
+        found = _found(place)
+    if found is not None:
+        with found, contextlib.suppress(_NotTakenError):  # it was just coming to its end
+            return _answer(found, message, context)
+    with held(place.lock):
+        started = _started(place, seconds, reference)
+    with started:
+        return _answer(started, message, context)
 
 
 def _answer(connection: socket.socket, message: Message, context: Context) -> Message:
@@ -71,17 +89,11 @@ def _answer(connection: socket.socket, message: Message, context: Context) -> Me
         connection.settimeout(None)  # the work takes as long as it takes
         answer = frames.receive(connection)
     except (OSError, FrameError) as error:
-        raise NoWorkerError(
-            "it came to its end over this message" if taken else "it ended as it began"
-        ) from error
+        if taken:
+            raise NoWorkerError("it came to its end over this message") from error
+        raise _NotTakenError("it ended as it began") from error
     context.state = answer.context.state
     return answer.message
-
-
-def _connection(place: Address, seconds: int, reference: str) -> socket.socket:
-    """Return a connection to the site's worker, which is started where there is none."""
-    with held(place.lock):
-        return _found(place) or _started(place, seconds, reference)
 
 
 def _found(place: Address) -> socket.socket | None:
