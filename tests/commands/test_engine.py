@@ -152,15 +152,18 @@ def test_a_run_that_is_stopped_leaves_nothing(
 
 def test_fedmend_stop_ends_a_run_and_leaves_nothing(place: Path) -> None:
     process = _launch(place, "imputation.rounds=500")
-    _await((place / "it" / "metrics.jsonl").exists, process)
-    status = CliRunner().invoke(app, ["status", "--run-dir", str(place)]).output
-    assert "it: under way for " in status
-    assert "in: site-0, site-1" in status
-    stopped = CliRunner().invoke(app, ["stop", "--run-dir", str(place)])
-    assert (stopped.exit_code, stopped.output) == (0, "it: stopped; resume=it goes on with it\n")
-    assert _left(place) == []
-    assert process.wait(10) == 143
-    process.communicate()
+    try:
+        _await((place / "it" / "metrics.jsonl").exists, process)
+        status = CliRunner().invoke(app, ["status", "--run-dir", str(place)]).output
+        assert "it: under way for " in status
+        assert "in: site-0, site-1" in status
+        stopped = CliRunner().invoke(app, ["stop", "--run-dir", str(place)])
+        assert stopped.output == "it: stopped; resume=it goes on with it\n"
+        assert _left(place) == []
+    finally:  # it would go on for long
+        process.terminate()
+        process.communicate(timeout=60)
+    assert process.returncode == 143
 
 
 def test_a_run_that_is_killed_outright_leaves_nothing(place: Path) -> None:
