@@ -22,7 +22,7 @@ from classification.selection import Rows, Selection, select
 from fedmend import randomness
 from fedmend.phase import Batch, Phase
 from fedmend.plugins import BACKBONES
-from fedmend.settings import PhaseSettings, Settings
+from fedmend.settings import ClassificationSettings, PhaseSettings, Settings
 from fedmend.site import Site
 from fedmend.sums import Sums
 from fedmend.wire import Task
@@ -58,7 +58,9 @@ def train(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:
     return _batches(selection, site.name, settings.classification, task)
 
 
-def _batches(selection: Selection, site: str, group: PhaseSettings, task: Task) -> Iterator[Batch]:
+def _batches(
+    selection: Selection, site: str, group: ClassificationSettings, task: Task
+) -> Iterator[Batch]:
     steps = group.epochs * math.ceil(len(selection.labelled) / group.batch_size)
     order = sequence(selection, steps * group.batch_size, site, task)
     weights = class_weights(selection.labels[selection.kept], len(task.classes))
@@ -69,7 +71,7 @@ def _batches(selection: Selection, site: str, group: PhaseSettings, task: Task) 
         yield Batch(
             image=augment.augment(selection.take(rows), generator),
             target=target,
-            weight=weights[target],
+            weight=weights[target] * trust(selection, rows, group),
         )
 
 
@@ -108,6 +110,19 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:
     weights = len(labels) / (max(np.count_nonzero(count), 1) * np.maximum(count, 1))
     bounded = np.where(count > 0, weights, 0.0).clip(_LEAST_WEIGHT, _MOST_WEIGHT)
     return torch.from_numpy(bounded).float()
+
+
+def trust(selection: Selection, rows: Rows, group: ClassificationSettings) -> Tensor:
+    """Return (len(rows),) float32: what each image counts for beside its class's weight.
+
+    By ``weighting=confidence`` it is how much the imputer says it is to be believed, over the
+    mean of that over the arm's images, so that the loss keeps its scale.
+    """
+    if group.weighting == "even":
+        return torch.ones(len(rows))
+    given = selection.confidence
+    mean = float(given[selection.kept].mean(dtype=np.float64))
+    return torch.from_numpy(given[rows] / max(mean, 1e-6)).float()
 
 
 def validation(site: Site, settings: Settings, task: Task) -> Iterable[Batch]:

@@ -15,7 +15,7 @@ from fedmend.errors import DataError
 from fedmend.phase import Batch
 from fedmend.records import Pixels
 from fedmend.settings import Settings
-from fedmend.site import Site, View
+from fedmend.site import Mended, Site, View
 from fedmend.wire import Task
 
 Rows = npt.NDArray[np.int64]
@@ -42,6 +42,8 @@ class Selection:
     """The mended images of the rows that ``place`` names."""
     place: Rows
     """(n,): a row's place in ``mended``; -1 where the row is not mended."""
+    confidence: npt.NDArray[np.float32]
+    """(n,) in [0, 1]: how much a row is to be believed; 1 where it is not mended."""
 
     def take(self, rows: Rows) -> Tensor:
         """Return the images of some rows of the view, (len(rows), C, H, W) float32 in [0, 1]."""
@@ -85,16 +87,25 @@ def select(site: Site, name: str, settings: Settings, task: Task) -> Selection:
     view = site.view(name)
     training = name not in _TESTS
     labelled = np.flatnonzero(view.labels >= 0)
-    dropped = view.flagged if arm.drop and training else np.zeros_like(view.flagged)
     by = {"imputer": task.imputer, "filter": settings.filter}.get(arm.mend, "")
-    mended = _mended(site, name, by, view) if by else None
+    made = _mended(site, name, by, view) if by else None
+    flagged = np.flatnonzero(view.flagged)
+    left_out = np.zeros_like(view.flagged)
+    place = np.full(len(view.uids), -1)
+    confidence = np.ones(len(view.uids), dtype=np.float32)
+    if made is not None:
+        place[flagged] = np.arange(len(flagged))
+        confidence[flagged] = made.confidence
+    if training:
+        left_out[flagged] = made.dropped if made is not None else arm.drop
     return Selection(
         labels=view.labels,
         labelled=labelled,
-        kept=labelled[~dropped[labelled]],
+        kept=labelled[~left_out[labelled]],
         images=_original(view) if arm.original and training else view.images,
-        mended=mended,
-        place=np.where(view.flagged & (mended is not None), np.cumsum(view.flagged) - 1, -1),
+        mended=None if made is None else made.images,
+        place=place,
+        confidence=confidence,
     )
 
 
@@ -106,15 +117,15 @@ def _original(view: View) -> Pixels:
     return view.original
 
 
-def _mended(site: Site, name: str, by: str, view: View) -> Pixels | None:
-    """Return the mended images of the view's flagged rows; None where nothing is flagged."""
+def _mended(site: Site, name: str, by: str, view: View) -> Mended | None:
+    """Return what became of the view's flagged rows; None where nothing is flagged."""
     flagged = int(view.flagged.sum())
     if not flagged:
         return None
-    images = site.mended(name, by)
-    if len(images) != flagged:
+    made = site.mended(name, by)
+    if len(made.images) != flagged:
         raise DataError(
-            f"{len(images)} images of {name} were mended where {flagged} are held to be noisy; "
-            "start afresh with `fedmend purge`"
+            f"{len(made.images)} images of {name} were mended where {flagged} are held to be "
+            "noisy; start afresh with `fedmend purge`"
         )
-    return images
+    return made

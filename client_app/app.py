@@ -104,7 +104,7 @@ class Round:
         self.store.promote(self.task.best)
         self.memory = (
             self.store.read_best(self.task.best)
-            if self.task.final
+            if self.task.final or self.task.comparing
             else self.store.read(self.task.round)
         )
         self.model = self._model(content.array_records[wire.ARRAYS])
@@ -131,6 +131,15 @@ class Round:
                 for name, batches in tests.items()
             ]
         return sums.merge(parts)
+
+    def compared(self) -> sums.Sums:
+        """Set the model that is kept beside its alternatives."""
+        if self.phase.compare is None:
+            return {}
+        self.model.eval()
+        with torch.inference_mode():
+            done = self.phase.compare(self.model, self.site, self.settings, self.task)
+        return sums.prefixed("compare", done)
 
     def finished(self) -> sums.Sums:
         """Do what the site does with the model that is kept."""
@@ -189,6 +198,8 @@ def evaluate(message: Message, context: Context) -> Message:
     if work.task.final:
         said |= work.tested()
         said |= work.finished()
+    elif work.task.comparing:
+        said |= work.compared()
     else:
         said |= work.validated()
     return work.answer({}, 0, said, message)

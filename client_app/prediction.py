@@ -25,12 +25,13 @@ from fedmend.arms import Arm
 from fedmend.errors import DataError, SettingsError
 from fedmend.models import ModelFile
 from fedmend.records import Pixels, Record, Rejected, quantised
+from fedmend.site import Examined
 from imputation.detectors.base import Detector
 from imputation.filters.base import Filter
-from imputation.phase import mend
+from imputation.mending import Mending
 
-Mender = Callable[[Tensor], Tensor]
-"""(n, C, H, W) in [0, 1] to the same, mended."""
+Mender = Callable[[Tensor], tuple[Tensor, npt.NDArray[np.bool_]]]
+"""(n, C, H, W) in [0, 1] to the same, mended where that was to the good, and where it was."""
 
 
 class Prediction(NamedTuple):
@@ -89,7 +90,23 @@ class Predictor:
     def _mender_of(self, arm: Arm, imputer: ModelFile | None) -> Mender | None:
         if arm.mend == "filter":
             return _filtering(plugins.FILTERS.build(self.settings.filter))
-        return None if imputer is None else _imputing(imputer, self.settings.device)
+        return None if imputer is None else self._imputing(imputer)
+
+    def _imputing(self, imputer: ModelFile) -> Mender:
+        model = training.placed(imputer.build(), self.settings)
+        mending = Mending(model, imputer.routes, self._detector.kinds, self._examine)
+
+        @torch.inference_mode()
+        def mend(images: Tensor) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+            outcome = mending(images)
+            return outcome.images, outcome.accepted
+
+        return mend
+
+    def _examine(self, images: Tensor) -> Examined:
+        scores = self._detector.score(images)
+        alarm = self._detector.flag(scores).numpy()
+        return Examined(scores.numpy(), alarm, self._detector.kind(images).numpy())
 
     def predict(self, pictures: Pictures) -> Predicted:
         """Classify every image, some at a time; nothing is kept on disk.
@@ -113,12 +130,12 @@ class Predictor:
         alarms = self._detector.flag(scores).tolist()
         pairs = zip(chunk, alarms, strict=True)
         flagged = np.array([self._held_noisy(each.record, alarm) for each, alarm in pairs])
-        logits = self._answers(self._shown(images, flagged))
+        shown, mended = self._shown(images, flagged)
+        logits = self._answers(shown)
         for row, (record, place, *_) in enumerate(chunk):
-            noisy = bool(flagged[row])
             yield Prediction(
                 place, record.uid, record.label, scores[row].item(),
-                noisy, noisy and self._mender is not None, logits[row],
+                bool(flagged[row]), bool(mended[row]), logits[row],
             )  # fmt: skip
 
     def _held_noisy(self, record: Record, alarm: bool) -> bool:
@@ -126,15 +143,17 @@ class Predictor:
         told = self.settings.noise_known or not self.settings.simulates_noise
         return alarm if record.noisy is None or not told else record.noisy
 
-    def _shown(self, images: Tensor, flagged: npt.NDArray[np.bool_]) -> Tensor:
-        """Return the images as the arm shows them to its classifier."""
-        if self._mender is None or not flagged.any():
-            return images
+    def _shown(
+        self, images: Tensor, flagged: npt.NDArray[np.bool_]
+    ) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+        """Return the images as the arm shows them to its classifier, and which it has mended."""
+        done = np.zeros(len(images), dtype=np.bool_)
         rows = np.flatnonzero(flagged)
-        # A site keeps what it mended in 16 bits too.
-        mended = Pixels(quantised(self._mender(images[rows]))).take(range(len(rows)))
-        images[rows] = mended
-        return images
+        if self._mender is not None and len(rows):
+            mended, done[rows] = self._mender(images[rows])
+            # A site keeps what it mended in 16 bits too.
+            images[rows] = Pixels(quantised(mended)).take(range(len(rows)))
+        return images, done
 
     def _answers(self, images: Tensor) -> npt.NDArray[np.float32]:
         """Return logits, (n, K).
@@ -172,12 +191,10 @@ def check_device(device: str) -> None:
 
 
 def _filtering(chosen: Filter) -> Mender:
-    return lambda images: torch.stack([chosen(image) for image in images])
+    def mend(images: Tensor) -> tuple[Tensor, npt.NDArray[np.bool_]]:
+        return torch.stack([chosen(image) for image in images]), np.ones(len(images), np.bool_)
 
-
-def _imputing(imputer: ModelFile, device: str) -> Mender:
-    model = training.placed(imputer.build(), dataclasses.replace(imputer.settings, device=device))
-    return lambda images: _evenly(lambda part: mend(model, part), images)
+    return mend
 
 
 @torch.inference_mode()

@@ -24,7 +24,7 @@ from client_app.split import split_records
 from fedmend import plugins, randomness
 from fedmend.records import Pixels, Reader, Record, quantised
 from fedmend.settings import Settings
-from fedmend.site import VIEWS, MissingImputerError, View
+from fedmend.site import VIEWS, Examined, Mended, MissingImputerError, View
 from imputation.detectors.base import Calibration, Detector
 from imputation.filters.base import Filter
 from imputation.noise import mixture
@@ -84,6 +84,7 @@ class LocalSite:
         self.classes = tuple(classes)
         self._source: Source | None = None
         self._views: dict[str, View] = {}
+        self._detector: Detector | None = None
         self._fingerprint = fingerprint
 
     @property
@@ -224,23 +225,47 @@ class LocalSite:
             images[place] = noise(images[place], generator).image
         return quantised(images)
 
-    def mended(self, name: str, by: str) -> Pixels:
-        """Return the mended images of a view's flagged rows, in the view's order.
+    @property
+    def detector(self) -> Detector:
+        """The run's detector, set to this site's images."""
+        if self._detector is None:
+            made: Detector = plugins.DETECTORS.build(self.settings.detector)
+            self._detector = made.calibrated(self._calibration())
+        return self._detector
+
+    @property
+    def kinds(self) -> Mapping[str, bool]:
+        """The kinds of noise that the detector tells apart; True: a structural one."""
+        return self.detector.kinds
+
+    def examine(self, images: Tensor) -> Examined:
+        """Ask the detector about (n, C, H, W) float32 in [0, 1]."""
+        scores = _scores(self.detector, images)
+        alarm = self.detector.flag(scores).numpy()
+        return Examined(scores.numpy(), alarm, self.detector.kind(images).numpy())
+
+    def mended(self, name: str, by: str) -> Mended:
+        """Return what became of a view's flagged rows, in the view's order.
 
         Raises:
             MissingImputerError: this imputer has mended nothing here yet.
         """
         key = self._mended_key(name, by)
         if by == self.settings.filter:
-            return Pixels(self.cache.arrays(key, lambda: self._filtered(name))["image"])
-        kept = self.cache.find(key)
-        if kept is None:
-            raise MissingImputerError(by)
-        return Pixels(kept["image"])
+            kept = self.cache.arrays(key, lambda: self._filtered(name))
+        else:
+            found = self.cache.find(key)
+            if found is None:
+                raise MissingImputerError(by)
+            kept = found
+        return Mended(Pixels(kept["image"]), kept["dropped"], kept["confidence"])
 
-    def keep_mended(self, name: str, by: str, images: Tensor) -> None:
-        """Keep the mended images of a view's flagged rows."""
-        self.cache.keep(self._mended_key(name, by), {"image": quantised(images)})
+    def keep_mended(self, name: str, by: str, made: Mended) -> None:
+        """Keep what became of a view's flagged rows."""
+        self.cache.keep(
+            self._mended_key(name, by),
+            {"image": made.images.array, "dropped": made.dropped, "confidence": made.confidence},
+        )
 
     def _mended_key(self, name: str, by: str) -> str:
         return self._key("mended", name, by, str(self.settings.noise_known))
@@ -252,17 +277,22 @@ class LocalSite:
         return {
             "image": quantised(
                 torch.stack([chosen(image) for image in images]) if len(images) else images
-            )
+            ),
+            "dropped": np.zeros(len(images), dtype=np.bool_),
+            "confidence": np.ones(len(images), dtype=np.float32),
         }
+
+
+def _scores(detector: Detector, images: Tensor) -> Tensor:
+    """Return the scores of some images at a time, (n,) float32."""
+    starts = range(0, len(images), _SCORED_AT_ONCE)
+    parts = [detector.score(images[start : start + _SCORED_AT_ONCE]) for start in starts]
+    return torch.cat(parts).float() if parts else torch.zeros(0)
 
 
 def _detected(
     detector: Detector, images: Pixels
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
     """Return every image's score, and whether it is held to be noisy."""
-    parts = [
-        detector.score(images.take(range(start, min(start + _SCORED_AT_ONCE, len(images)))))
-        for start in range(0, len(images), _SCORED_AT_ONCE)
-    ]
-    scores = torch.cat(parts) if parts else torch.zeros(0)
-    return scores.numpy().astype(np.float32), detector.flag(scores).numpy()
+    scores = _scores(detector, images.take(range(len(images))))
+    return scores.numpy(), detector.flag(scores).numpy()

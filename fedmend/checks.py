@@ -34,11 +34,19 @@ SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(
         "imputation.model": plugins.DENOISERS,
         "imputation.noise": plugins.NOISES,
         "imputation.loss": plugins.LOSSES,
+        "imputation.filters": plugins.FILTERS,
         "classification.model": plugins.BACKBONES,
     }
 )
 """The settings that are specs, and the registry of each."""
 
+_MIXTURES = ("noise", "imputation.noise", "imputation.filters")
+_CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
+    {
+        "imputation.self-supervised": ("never", "missing", "always"),
+        "classification.weighting": ("even", "confidence"),
+    }
+)
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
     {
@@ -91,6 +99,18 @@ def ranges(settings: Settings) -> None:
             raise SettingsError(f"{key} must be an absolute path", local=local)
 
 
+def choices(settings: Settings) -> None:
+    """Check the settings that are one of a few words.
+
+    Raises:
+        SettingsError: one that is not.
+    """
+    for key, words in _CHOICES.items():
+        given = settings.flat()[key]
+        if given not in words:
+            raise SettingsError(f"{key} must be one of {', '.join(words)}; got {given!r}")
+
+
 def lists(settings: Settings) -> None:
     """Check the lists: shares of the split, arms and classes.
 
@@ -133,7 +153,7 @@ def specs(settings: Settings) -> None:
         with named(key):
             text = settings.partition_spec if key == "partition" else str(settings.flat()[key])
             chains = spec.parse(text.replace("{site}", "0")) if text else ()
-            if registry is not plugins.NOISES:
+            if key not in _MIXTURES:
                 made = registry.build(text.replace("{site}", "0"), *given.get(key, ()))
                 _check_start(settings, made)
                 continue

@@ -47,6 +47,8 @@ class ModelFile:
     settings: Settings
     """Of the run it comes from, without its paths."""
     arrays: Mapping[str, Tensor]
+    routes: tuple[str, ...] = ()
+    """Which method mends which kind of noise, for an imputer; see :mod:`imputation.routing`."""
     version: str = __version__
     """fedmend's, by which it was written."""
 
@@ -65,6 +67,7 @@ class ModelFile:
             "image-size": self.image_size,
             "classes": list(self.classes),
             "arm": self.arm,
+            "routes": list(self.routes),
             "settings": self.settings.public(),
         }
         beside = path.with_name(f".{path.name}.partial")
@@ -151,6 +154,7 @@ def _parsed(about: Mapping[str, Any], arrays: Mapping[str, Tensor], kind: Kind) 
         arm=str(about.get("arm", "")),
         settings=Settings.read(about["settings"]),
         arrays=arrays,
+        routes=tuple(str(route) for route in about.get("routes", ())),
         version=str(about["version"]),
     )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -32,13 +32,15 @@ class Batch(NamedTuple):
     """(B, 1, H, W): local standard deviation of what the noise added."""
     weight: Tensor | None = None
     """(B,): how much each image counts; None: all the same."""
+    known: bool = True
+    """Whether the targets are clean; else they are noisy, independently of the images."""
 
     def to(self, device: torch.device) -> Batch:
         """Return the batch on ``device``, its images laid out channels last."""
-        image, target, *others = self
-        moved = [part if part is None else part.to(device) for part in others]
-        images = image.to(device).contiguous(memory_format=torch.channels_last)
-        return Batch(images, target.to(device), *moved)
+        parts = {k: part.to(device) for k, part in self._asdict().items() if torch.is_tensor(part)}
+        image = parts.pop("image").contiguous(memory_format=torch.channels_last)
+        moved: dict[str, Any] = {"image": image, **parts}
+        return self._replace(**moved)
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,10 @@ class Phase:
     """Sums that merge across sites; all keys even where there is no batch."""
     score: Callable[[Sums], float]
     """What the validation sums are worth: larger is better, NaN where they say nothing."""
+    compare: Callable[[nn.Module, Site, Settings, Task], Sums] | None = None
+    """How the model that is kept does at the site beside its alternatives (phase 1: filters)."""
+    decide: Callable[[Sums, Settings], tuple[str, ...]] | None = None
+    """What the merged comparisons come to: the routes of all tasks from then on."""
     finish: Callable[[nn.Module, Site, Settings, Task], Sums] | None = None
     """What the site does with the model that is kept (phase 1: mend its images)."""
 

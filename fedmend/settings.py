@@ -59,11 +59,21 @@ class ImputationSettings(PhaseSettings):
     """Spec of the mixture the imputer learns from; empty: the run's ``noise``."""
     loss: str
     """Spec of the reconstruction loss."""
+    filters: str
+    """Classical filters, ``a() | b()``, of which one mends a kind of noise in the imputer's place
+    where it validates better; empty: the imputer mends every kind."""
+    self_supervised: str
+    """Where noisy images are learnt from, without clean ones: ``never``, ``missing`` (at sites
+    that have no clean images) or ``always``."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationSettings(PhaseSettings):
     """Phase 2."""
+
+    weighting: str
+    """What a mended image counts for in training: ``even``, as much as any other, or
+    ``confidence``, as much as the imputer says it is to be believed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -202,6 +212,7 @@ class Settings:
         if values:
             raise _unknown(sorted(values))
         checks.ranges(settings)
+        checks.choices(settings)
         checks.lists(settings)
         return settings
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -38,6 +39,28 @@ class View(NamedTuple):
     """(n,): held to be noisy: the truth where the site is told, the alarm elsewhere."""
 
 
+class Examined(NamedTuple):
+    """What a site's detector makes of images."""
+
+    score: npt.NDArray[np.float32]
+    """(n,): log-odds of noise."""
+    alarm: npt.NDArray[np.bool_]
+    """(n,): held to be noisy."""
+    kind: npt.NDArray[np.int64]
+    """(n,): the most likely kind of noise, if there is any; an index into :attr:`Site.kinds`."""
+
+
+class Mended(NamedTuple):
+    """What became of a view's flagged images, in the view's order."""
+
+    images: Pixels
+    """(n, C, H, W): mended; the image as acquired where mending it was refused."""
+    dropped: npt.NDArray[np.bool_]
+    """(n,): hopeless, to be left out of training."""
+    confidence: npt.NDArray[np.float32]
+    """(n,) in [0, 1]: how much of the image's contrast is to be believed."""
+
+
 class Site(Protocol):
     """One hospital's images, all of them at home."""
 
@@ -50,8 +73,20 @@ class Site(Protocol):
         """Return one of :data:`VIEWS`; possibly empty."""
         ...
 
-    def mended(self, name: str, by: str) -> Pixels:
-        """Return the mended images of a view's flagged rows, in the view's order.
+    @property
+    def kinds(self) -> Mapping[str, bool]:
+        """The kinds of noise that the site's detector tells apart.
+
+        True: a structural one, which replaces some pixels and leaves the others as they were.
+        """
+        ...
+
+    def examine(self, images: Tensor) -> Examined:
+        """Ask the site's own, calibrated detector about (n, C, H, W) float32 in [0, 1]."""
+        ...
+
+    def mended(self, name: str, by: str) -> Mended:
+        """Return what became of a view's flagged rows, in the view's order.
 
         Args:
             name: of the view.
@@ -62,13 +97,13 @@ class Site(Protocol):
         """
         ...
 
-    def keep_mended(self, name: str, by: str, images: Tensor) -> None:
+    def keep_mended(self, name: str, by: str, made: Mended) -> None:
         """Keep what ``mended`` returns, beside and never over the originals.
 
         Args:
             name: of the view.
             by: the imputer's hash, or the filter's spec.
-            images: (number of flagged rows, C, H, W) in [0, 1].
+            made: of the view's flagged rows.
         """
         ...
 

@@ -60,8 +60,12 @@ class Task(NamedTuple):
     """SHA-256 of the imputer that the images are mended with."""
     best: int = 0
     """The round whose outgoing model validated best so far (0: the initial model)."""
+    comparing: bool = False
+    """Whether the arrays are the model that is kept, to be compared with its alternatives."""
     final: bool = False
     """Whether the arrays are the model that is kept: test it, and finish the phase."""
+    routes: tuple[str, ...] = ()
+    """What came of the comparison, "kind=method" each; empty: the imputer mends everything."""
 
     def record(self) -> ConfigRecord:
         """Return a fresh record: Flower's strategies write into the one they are given."""
@@ -77,7 +81,8 @@ class Task(NamedTuple):
     def read(cls, record: ConfigRecord) -> Task:
         """Return the task that a message's record carries, ignoring what strategies added."""
         values: dict[str, Any] = {key: record[key.replace("_", "-")] for key in cls._fields}
-        return cls(**values | {"classes": tuple(values["classes"])})
+        lists = {key: tuple(values[key]) for key in ("classes", "routes")}
+        return cls(**values | lists)
 
 
 @dataclass(frozen=True)

@@ -5,24 +5,25 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 
 import numpy as np
-import numpy.typing as npt
 import torch
 import torch.nn.functional as functional
 from torch import Tensor, nn
 
-from fedmend import plugins, randomness, sums
+from fedmend import plugins, sums
 from fedmend.phase import Batch, Phase
+from fedmend.records import Pixels, quantised
 from fedmend.settings import ImputationSettings, Settings
-from fedmend.site import VIEWS, Site, View
+from fedmend.site import VIEWS, Mended, Site
 from fedmend.wire import Task
-from imputation import quality
+from imputation import lessons, quality, routing
 from imputation.denoisers.base import Restored
+from imputation.mending import Mending
 from imputation.noise import mixture
-from imputation.noise.base import Noise
 
 _AT_ONCE = 16
-_HOLE_WEIGHT = 0.1
-_SIGMA_WEIGHT = 0.1
+_HOLE_WEIGHT, _SIGMA_WEIGHT, _DOUBT_WEIGHT = 0.1, 0.1, 0.01
+_LEAST_ERROR = 1e-5  # 50 dB: what lies beyond is not told apart
+_COUNTS = ("mended", "dropped")
 
 
 def _hyper(settings: Settings) -> ImputationSettings:
@@ -35,52 +36,25 @@ def _build(settings: Settings, task: Task) -> nn.Module:
     return model
 
 
-def _clean_rows(view: View) -> npt.NDArray[np.int64]:
-    """Return the rows whose images are held to be clean: what an imputer can learn from."""
-    return np.flatnonzero(~view.flagged)
-
-
-def _corrupted(view: View, rows: npt.NDArray[np.int64], noise: Noise, *why: str | int) -> Batch:
-    """Return clean images and what the noise makes of them, seeded by content and ``why``."""
-    target = view.images.take(rows)
-    made = [
-        noise(image, randomness.generator(view.uids[row], *why))
-        for image, row in zip(target, rows, strict=True)
-    ]
-    return Batch(
-        image=torch.stack([each.image for each in made]),
-        target=target,
-        hole=torch.stack([each.hole for each in made]),
-        sigma=torch.stack([each.sigma for each in made]),
-    )
-
-
 def _train(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:
-    """Yield the round's batches: every clean image once an epoch, with fresh noise each time."""
-    view = site.view("train")
-    rows = _clean_rows(view)
-    noise = mixture.from_spec(settings.imputer_noise)
-    size = settings.imputation.batch_size
-    for epoch in range(settings.imputation.epochs):
-        why = (task.seed, site.name, task.round, epoch)
-        order = randomness.numpy_generator("imputer-order", *why).permutation(len(rows))
-        for start in range(0, len(rows), size):
-            chosen = rows[order[start : start + size]]
-            yield _corrupted(view, chosen, noise, "imputer-noise", *why)
+    return lessons.batches(site, settings, task)
 
 
 def _size(site: Site, settings: Settings, task: Task) -> int:
-    del settings, task
-    return len(_clean_rows(site.view("train")))
+    """Return how many images are learnt from: the site's weight in the average."""
+    del task
+    view = site.view("train")
+    return len(lessons.clean_rows(view)) + len(lessons.noisy_rows(view, settings))
 
 
 def _validation(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:
     """Yield clean validation images with noise that is the same in every round."""
     view = site.view("val")
-    rows = _clean_rows(view)
+    rows = lessons.clean_rows(view)
     noise = mixture.from_spec(settings.imputer_noise)
     for start in range(0, len(rows), _AT_ONCE):
-        yield _corrupted(view, rows[start : start + _AT_ONCE], noise, "imputer-val", task.seed)
+        chosen = rows[start : start + _AT_ONCE]
+        yield lessons.corrupted(view, chosen, noise, "imputer-val", task.seed)
 
 
 def _tests(site: Site, settings: Settings, task: Task) -> Mapping[str, Iterable[Batch]]:
@@ -92,16 +66,41 @@ def _tests(site: Site, settings: Settings, task: Task) -> Mapping[str, Iterable[
 def _loss(
     model: nn.Module, batch: Batch, settings: Settings, generator: torch.Generator
 ) -> Mapping[str, Tensor]:
-    """Return the reconstruction's loss, and that of the two maps the noise itself supervises."""
+    """Return the reconstruction's loss, and that of the maps that the noise itself supervises."""
     del generator
     restored: Restored = model(batch.image)
     assert batch.hole is not None
+    hole = functional.binary_cross_entropy_with_logits(restored.hole, batch.hole)
+    if not batch.known:
+        return {"": _blind(model, restored.image, batch.target) + _HOLE_WEIGHT * hole}
     assert batch.sigma is not None
     reconstruction = plugins.LOSSES.build(settings.imputation.loss)
     image = reconstruction(restored.image, batch.target).mean()
-    hole = functional.binary_cross_entropy_with_logits(restored.hole, batch.hole)
     sigma = functional.l1_loss(restored.sigma, batch.sigma)
-    return {"": image + _HOLE_WEIGHT * hole + _SIGMA_WEIGHT * sigma}
+    doubt = _doubt(restored, batch.target)
+    return {"": image + _HOLE_WEIGHT * hole + _SIGMA_WEIGHT * sigma + _DOUBT_WEIGHT * doubt}
+
+
+def _blind(model: nn.Module, image: Tensor, noisy: Tensor) -> Tensor:
+    """Return the squared error against targets that are noisy themselves.
+
+    Whatever the loss settings say: it is the mean that the noise does not shift. Where the model
+    sees holes in the targets there is nothing to learn.
+    """
+    with torch.no_grad():
+        holes: Restored = model(noisy)
+    seen = 1 - holes.hole.sigmoid()
+    squared = (image - noisy).square() * seen
+    return squared.mean() / seen.mean().clamp_min(1e-3)
+
+
+def _doubt(restored: Restored, target: Tensor) -> Tensor:
+    """Return how far the estimated error is from the true one, as logarithms; 0 without one."""
+    if restored.log_variance is None:
+        return target.new_zeros(())
+    error = (restored.image.detach() - target).square().mean(1, keepdim=True)
+    local = functional.avg_pool2d(error, 5, 1, 2, count_include_pad=False)
+    return functional.l1_loss(restored.log_variance, (local + _LEAST_ERROR).log())
 
 
 def _evaluate(model: nn.Module, batches: Iterable[Batch], task: Task) -> sums.Sums:
@@ -123,43 +122,44 @@ def _score(merged: sums.Sums) -> float:
     return float("nan") if mean is None else mean
 
 
-def mend(model: nn.Module, images: Tensor) -> Tensor:
-    """Return the reconstructions of noisy images, (n, C, H, W) in [0, 1], n may be 0."""
-    device = next(model.parameters()).device
-    starts = range(0, len(images), _AT_ONCE)
-    parts = [
-        model(images[start : start + _AT_ONCE].to(device)).image.clamp(0, 1).cpu()
-        for start in starts
-    ]
-    return torch.cat(parts) if len(images) else images
-
-
 def _finish(model: nn.Module, site: Site, settings: Settings, task: Task) -> sums.Sums:
     """Mend the images held to be noisy, keep them at the site, and say what it was worth."""
-    mended_in_training = 0
+    mending = Mending(model, task.routes, site.kinds, site.examine)
+    counts = np.zeros(2)
     for name in VIEWS:
         view = site.view(name)
         rows = np.flatnonzero(view.flagged)
-        site.keep_mended(name, task.imputer, mend(model, view.images.take(rows)))
+        outcome = mending(view.images.take(rows))
+        made = Mended(Pixels(quantised(outcome.images)), outcome.hopeless, outcome.confidence)
+        site.keep_mended(name, task.imputer, made)
         if name == "train":
-            mended_in_training = len(rows)
+            counts += outcome.accepted.sum(), outcome.hopeless.sum()
+    parts = [
+        sums.prefixed(label, part) for label, part in _worth(site, settings, task.imputer).items()
+    ]
+    said = {name: np.array([float(count)]) for name, count in zip(_COUNTS, counts, strict=True)}
+    return sums.merge([*parts, said])
+
+
+def _worth(site: Site, settings: Settings, imputer: str) -> dict[str, sums.Sums]:
+    """Return the quality of the noisy test images, as they are, imputed and filtered.
+
+    Without originals nothing can be compared: the sums say n = 0.
+    """
     view = site.view("test-noisy")
     versions = {"noisy": view.images.take(range(len(view.uids)))}
-    for label, by in (("imputed", task.imputer), ("filter", settings.filter)):
+    rows = np.flatnonzero(view.flagged)
+    for label, by in (("imputed", imputer), ("filter", settings.filter)):
         versions[label] = versions["noisy"].clone()
-        rows = np.flatnonzero(view.flagged)
-        versions[label][rows] = site.mended("test-noisy", by).take(range(len(rows)))
-    # Without originals nothing can be compared: the sums say n = 0.
+        versions[label][rows] = site.mended("test-noisy", by).images.take(range(len(rows)))
     truth = (
         versions["noisy"][:0]
         if view.original is None
         else view.original.take(range(len(view.uids)))
     )
-    parts = [
-        sums.prefixed(label, quality.quality(images[: len(truth)], truth))
-        for label, images in versions.items()
-    ]
-    return sums.merge([*parts, {"mended": np.array([float(mended_in_training)])}])
+    return {
+        label: quality.quality(images[: len(truth)], truth) for label, images in versions.items()
+    }
 
 
 PHASE = Phase(
@@ -173,5 +173,7 @@ PHASE = Phase(
     loss=_loss,
     evaluate=_evaluate,
     score=_score,
+    compare=routing.compared,
+    decide=routing.decided,
     finish=_finish,
 )

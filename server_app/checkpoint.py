@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import safetensors
 import safetensors.torch
 import torch
@@ -16,7 +17,9 @@ from torch import Tensor
 from fedmend.sums import Sums
 from server_app.sites import Traffic
 
-_PLAIN = ("round", "best_round", "best_score", "done", "imputer", "seconds", "scores", "used")
+_PLAIN = (
+    "round", "best_round", "best_score", "done", "imputer", "routes", "seconds", "scores", "used",
+)  # fmt: skip
 
 
 @dataclass
@@ -39,6 +42,10 @@ class Checkpoint:
     """Whether the best model has been tested and put to use."""
     imputer: str = ""
     """SHA-256 of the imputer that was broadcast."""
+    routes: list[str] = field(default_factory=list)
+    """What mends each kind of noise, "kind=method"."""
+    compared: Sums = field(default_factory=dict)
+    """The merged sums that the routes were decided by."""
     sites: Mapping[str, Sums] = field(default_factory=dict)
     """Each site's sums from the test."""
     used: list[str] = field(default_factory=list)
@@ -57,6 +64,7 @@ class Checkpoint:
         tensors |= {f"strategy|{name}": value for name, value in self.strategy.items()}
         for site, sums in self.sites.items():
             tensors |= {f"sums|{site}|{k}": torch.from_numpy(v) for k, v in sums.items()}
+        tensors |= {f"compared|{k}": torch.from_numpy(v) for k, v in self.compared.items()}
         plain = {key: getattr(self, key) for key in _PLAIN} | {"traffic": list(self.traffic)}
         beside = path.with_suffix(".partial")
         # Shared storage (at the start arrays and best are the same) is not for safetensors.
@@ -68,7 +76,8 @@ class Checkpoint:
     def load(cls, path: Path) -> Checkpoint:
         """Read what ``save`` wrote."""
         groups: dict[str, dict[str, Tensor]] = {"arrays": {}, "best": {}, "strategy": {}}
-        sites: dict[str, dict[str, np.ndarray[tuple[int], np.dtype[np.float64]]]] = {}
+        sites: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
+        compared: dict[str, npt.NDArray[np.float64]] = {}
         with safetensors.safe_open(path, framework="pt") as file:
             plain = json.loads(file.metadata()["checkpoint"])
             for key in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
@@ -76,6 +85,8 @@ class Checkpoint:
                 if kind == "sums":
                     site, _, name = name.partition("|")
                     sites.setdefault(site, {})[name] = file.get_tensor(key).numpy()
+                elif kind == "compared":
+                    compared[name] = file.get_tensor(key).numpy()
                 else:
                     groups[kind][name] = file.get_tensor(key)
         traffic = Traffic(*plain.pop("traffic"))
@@ -84,6 +95,7 @@ class Checkpoint:
             best=groups["best"],
             strategy=groups["strategy"],
             sites=dict(sorted(sites.items())),
+            compared=compared,
             traffic=traffic,
             **plain,
         )

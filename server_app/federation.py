@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -122,7 +123,8 @@ def _impute(sites: Sites, settings: Settings, run: RunFolder, start: Task) -> Ch
         return None
     task = start._replace(phase="imputation", rounds=settings.imputation.rounds)
     point = run_phase(sites, phase.load("imputation"), settings, run, task)
-    run.keep_model("imputer", _kept(settings, start, "imputer", point.model()))
+    kept = _kept(settings, start, "imputer", point.model())
+    run.keep_model("imputer", dataclasses.replace(kept, routes=tuple(point.routes)))
     return point
 
 

@@ -70,6 +70,7 @@ class Trainer:
             self._round(self.point.round + 1)
         if not self.point.done:
             self._validate_last()
+            self._compare()
             self._test()
         if self.phase.finish is not None:
             self._remember()
@@ -137,9 +138,26 @@ class Trainer:
         self._judge(answers)
         self._note(answers, task, started)
 
+    def _compare(self) -> None:
+        """Let the sites compare the model that is kept with what could do its work instead."""
+        if self.phase.compare is None or self.phase.decide is None:
+            return
+        started = time.monotonic()
+        task = self.task._replace(
+            round=self.task.rounds + 1, best=self.point.best_round, comparing=True
+        )
+        answers = self._ask_all(task, self.point.best)
+        self.point.compared = sums.under("compare", answers.merged())
+        self.point.routes = list(self.phase.decide(self.point.compared, self.settings))
+        self._account(answers, started)
+        self.run.keep_checkpoint(self.name, self.point)
+
     def _final(self) -> Task:
         task = self.task._replace(
-            round=self.task.rounds + 1, best=self.point.best_round, final=True
+            round=self.task.rounds + 1,
+            best=self.point.best_round,
+            final=True,
+            routes=tuple(self.point.routes),
         )
         if self.phase.finish is not None:
             task = task._replace(imputer=digest(self.point.best, self.settings.imputation.model))
@@ -162,11 +180,16 @@ class Trainer:
     def _packed(self, arrays: Mapping[str, Tensor]) -> ArrayRecord:
         return wire.pack(arrays, self.sites.codec)
 
-    def _note(self, answers: Answers, task: Task, started: float) -> None:
-        """Write the round into the run folder, and the checkpoint after it."""
+    def _account(self, answers: Answers, started: float) -> float:
+        """Add an exchange to the arm's time and traffic; return its seconds."""
         seconds = time.monotonic() - started
         self.point.seconds += seconds
         self.point.traffic = self.point.traffic + answers.traffic
+        return seconds
+
+    def _note(self, answers: Answers, task: Task, started: float) -> None:
+        """Write the round into the run folder, and the checkpoint after it."""
+        seconds = self._account(answers, started)
         merged = answers.merged()
         judged = self.point.best_score if task.final else self.point.scores[-1]
         self.run.note(

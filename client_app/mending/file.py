@@ -15,7 +15,7 @@ from client_app.mending.derived import Made
 from client_app.mending.dicom import Changed
 from client_app.mending.mender import Mender
 from client_app.mending.originals import frame_of
-from client_app.mending.unmendable import Unmendable
+from client_app.mending.unmendable import NO_BETTER, Unmendable
 from client_app.readers import raster
 from fedmend.errors import DataError, RunError
 from fedmend.records import Record
@@ -136,7 +136,14 @@ def _judged(image: Tensor, record: Record, mender: Mender) -> tuple[Verdict, Ten
     seen = mender.seen(image)
     flagged = seen.flagged or bool(record.noisy)
     verdict = Verdict("mended" if flagged else "clean", flagged, seen.score)
-    return verdict, mender.mended(image, seen) if flagged else None
+    if not flagged:
+        return verdict, None
+    made = mender.mended(image, seen)
+    after = mender.seen(made)
+    # Of noise that it does not see, the detector cannot say whether it is gone.
+    if after.score >= seen.score and (seen.flagged or after.flagged):
+        return _refused(verdict, Unmendable(NO_BETTER)), None
+    return verdict, made
 
 
 def _refused(verdict: Verdict, error: Unmendable) -> Verdict:

@@ -10,8 +10,8 @@ from torch.nn import functional
 
 from client_app.fit import fit
 from client_app.mending.tiles import tiled
-from imputation.denoisers.base import Restored
 from imputation.detectors.base import Detector
+from imputation.restoration import restored
 
 Scale = Literal["both", "full", "model"]
 """At which scale pictures are looked at: that of their pixels, that of the imputer's, or both."""
@@ -116,8 +116,7 @@ class Mender:
         elif colours == 1:
             given = given.expand(-1, self.channels, -1, -1)
         with torch.inference_mode():
-            restored: Restored = self.network(given)
-            answer = restored.image.cpu()
+            answer = restored(self.network, given, len(given)).image
         if self.channels == 1:
             return answer.reshape(images.shape)
         return answer.mean(1, keepdim=True) if colours == 1 else answer

@@ -10,9 +10,10 @@ OVERLAY = "an overlay lies within its pixels"
 NOT_MONOTONE = "its grey scale cannot be inverted"
 TOO_LARGE = "it is too large to be written uncompressed"
 HEADER = "its header cannot be written again"
+NO_BETTER = "the detector finds it no less noisy when mended"
 NOT_THE_SAME = "what was written does not read as it should"
 
-REASONS = (PALETTE, SINGLE_BITS, OVERLAY, NOT_MONOTONE, TOO_LARGE, HEADER, NOT_THE_SAME)
+REASONS = (PALETTE, SINGLE_BITS, OVERLAY, NOT_MONOTONE, TOO_LARGE, HEADER, NO_BETTER, NOT_THE_SAME)
 
 
 class Unmendable(DataError):  # noqa: N818 (what the image is)

@@ -86,6 +86,9 @@ class Stem(nn.Module):
         return features
 
 
+_USUAL = 4.6  # minus the log of a mean squared error at 20 dB
+
+
 class Head(nn.Module):
     """Turns features into an answer.
 
@@ -94,7 +97,8 @@ class Head(nn.Module):
     and a clean image passes unchanged where all weight is on the finest scale. At the coarser
     scales, pixels count by the probability that they are no hole (normalised convolution,
     Knutsson & Westin 1993), which carries the surroundings into it. The standard deviation is
-    the image's roughness times a factor, about 2 at the start.
+    the image's roughness times a factor, about 2 at the start; the error's variance starts at
+    20 dB.
 
     Args:
         width: of the features.
@@ -105,7 +109,7 @@ class Head(nn.Module):
 
     def __init__(self, width: int, channels: int, scales: int, *, step: int = 2) -> None:
         super().__init__()
-        self.parts = [channels, 1, 1, scales]
+        self.parts = [channels, 1, 1, 1, scales]
         self.last = nn.Conv2d(width, step**2 * sum(self.parts), 3, padding=1)
         self.spread = nn.PixelShuffle(step) if step > 1 else nn.Identity()
         with torch.no_grad():  # start near an even blend, without a correction
@@ -116,9 +120,10 @@ class Head(nn.Module):
     def forward(self, features: Tensor, image: Tensor, rough: Tensor) -> Restored:
         """Answer for (B, width, H / step, W / step), (B, C, H, W) and (B, 1, H, W)."""
         answers = self.spread(self.last(functional.relu(features)))
-        correction, hole, sigma, weights = torch.split(answers, self.parts, 1)
+        correction, hole, sigma, doubt, weights = torch.split(answers, self.parts, 1)
         blended = _blend(image, torch.sigmoid(-hole) + 1e-3, weights.softmax(1))
-        return Restored(blended + correction, hole, rough * functional.softplus(sigma + 2))
+        spread = rough * functional.softplus(sigma + 2)
+        return Restored(blended + correction, hole, spread, doubt - _USUAL)
 
 
 def _blend(image: Tensor, trust: Tensor, weights: Tensor) -> Tensor:
@@ -177,8 +182,9 @@ def padded(images: Tensor, multiple: int) -> Tensor:
 
 def cropped(restored: Restored, height: int, width: int) -> Restored:
     """Undo ``padded`` on an answer."""
-    return Restored(
-        restored.image[..., :height, :width],
-        restored.hole[..., :height, :width],
-        restored.sigma[..., :height, :width],
-    )
+    cut = {
+        name: part[..., :height, :width]
+        for name, part in restored._asdict().items()
+        if part is not None
+    }
+    return restored._replace(**cut)

@@ -16,6 +16,14 @@ Calibration = Mapping[str, npt.NDArray[np.float64]]
 class Detector(Protocol):
     """Tells noisy images from clean ones without a clean reference, a model or labels."""
 
+    @property
+    def kinds(self) -> Mapping[str, bool]:
+        """The kinds of noise that are told apart; one at least, names of letters and digits.
+
+        True: a structural one, which replaces some pixels and leaves the others as they were.
+        """
+        ...
+
     def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
         """Learn how a site's images look, noisy ones among them.
 
@@ -33,7 +41,7 @@ class Detector(Protocol):
         ...
 
     def score(self, images: Tensor) -> Tensor:
-        """Return (n,) float32, larger for noisier, of (n, C, H, W) float32 in [0, 1].
+        """Return (n,) float32, the log-odds of noise, of (n, C, H, W) float32 in [0, 1].
 
         An image's score depends on that image, and the calibration, alone.
         """
@@ -41,4 +49,8 @@ class Detector(Protocol):
 
     def flag(self, scores: Tensor) -> Tensor:
         """Return (n,) bool: which of these scores are held to be noisy."""
+        ...
+
+    def kind(self, images: Tensor) -> Tensor:
+        """Return (n,) int64: the likeliest of ``kinds``, given that an image is noisy at all."""
         ...

@@ -32,6 +32,8 @@ KINDS: Mapping[str, str] = {
     "blur": "motion(length=0.03..0.2)",
 }
 """The kinds of damage that are told apart, and what each is learnt from."""
+STRUCTURAL = ("blocks", "strokes")
+"""The kinds that leave pixels as they were, outside what they hide."""
 REFERENCE = Path(__file__).with_suffix(".json")
 """What ``benchmarks/detection.py --fit`` has learnt from phantoms under simulated scanners."""
 LEAST_CHANGE = 32.0
@@ -104,6 +106,11 @@ class Evidence:
     threshold: float
     regressions: tuple[Regression, ...]
 
+    @property
+    def kinds(self) -> Mapping[str, bool]:
+        """Those of :data:`KINDS`."""
+        return {name: name in STRUCTURAL for name in KINDS}
+
     def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
         """Return the site's own regression; nothing where too few images are held to be clean."""
         images, vouched = images[:_LOOKED_AT], vouched[:_LOOKED_AT]
@@ -142,9 +149,9 @@ class Evidence:
         """Return (n,) bool."""
         return scores > self.threshold
 
-    def kinds(self, images: Tensor) -> Tensor:
-        """Return (n, kinds) float32: how likely each is, given that there is one."""
-        return self.logits(images)[:, 1:].softmax(1)
+    def kind(self, images: Tensor) -> Tensor:
+        """Return (n,) int64: the likeliest kind, given that there is one."""
+        return self.logits(images)[:, 1:].argmax(1)
 
 
 def damaged(images: Tensor, spec: str) -> Tensor:

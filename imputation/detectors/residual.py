@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -52,6 +53,11 @@ class Residual:
 
     threshold: float
 
+    @property
+    def kinds(self) -> Mapping[str, bool]:
+        """One: what is added and what is hidden come in one image."""
+        return {"noise": False}
+
     def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
         """Return nothing: the thresholds are the same everywhere."""
         del images, vouched
@@ -73,6 +79,10 @@ class Residual:
     def flag(self, scores: Tensor) -> Tensor:
         """Return (n,) bool."""
         return scores > self.threshold
+
+    def kind(self, images: Tensor) -> Tensor:
+        """Return (n,) zeros."""
+        return torch.zeros(len(images), dtype=torch.int64)
 
 
 def noise_std(images: Tensor) -> Tensor:

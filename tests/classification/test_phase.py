@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import numpy as np
@@ -18,7 +18,7 @@ from fedmend.errors import DataError
 from fedmend.phase import Batch, load
 from fedmend.records import Pixels, quantised
 from fedmend.settings import Settings
-from fedmend.site import VIEWS, MissingImputerError, View
+from fedmend.site import VIEWS, Examined, Mended, MissingImputerError, View
 from fedmend.wire import Task
 
 CLEAN, NOISY, ORIGINAL, IMPUTED, FILTERED = 0.5, 0.95, 0.28, 0.1, 0.7
@@ -32,6 +32,12 @@ def flat(levels: npt.NDArray[np.float64] | Sequence[float]) -> Pixels:
     """Return one image of a single grey level each."""
     values = torch.tensor(np.asarray(levels), dtype=torch.float32)
     return Pixels(quantised(values[:, None, None, None].expand(-1, 1, SIDE, SIDE)))
+
+
+def as_mended(images: Pixels) -> Mended:
+    """Return images of which every one was mended, and is believed."""
+    count = len(images)
+    return Mended(images, np.zeros(count, dtype=np.bool_), np.ones(count, dtype=np.float32))
 
 
 class FakeSite:
@@ -66,15 +72,23 @@ class FakeSite:
             flagged=self.flagged,
         )
 
-    def mended(self, name: str, by: str) -> Pixels:
+    def mended(self, name: str, by: str) -> Mended:
         assert name in VIEWS
         self.asked.append((name, by))
         levels = {"a" * 64: IMPUTED, FILTER: FILTERED}
         if by not in levels:
             raise MissingImputerError(by)
-        return flat(np.full(int(self.flagged.sum()), levels[by]))
+        count = int(self.flagged.sum())
+        return as_mended(flat(np.full(count, levels[by])))
 
-    def keep_mended(self, name: str, by: str, images: Tensor) -> None:
+    @property
+    def kinds(self) -> Mapping[str, bool]:
+        raise AssertionError("classification asks no detector")
+
+    def examine(self, images: Tensor) -> Examined:
+        raise AssertionError("classification asks no detector")
+
+    def keep_mended(self, name: str, by: str, made: Mended) -> None:
         raise AssertionError("classification mends nothing")
 
 
@@ -89,16 +103,17 @@ class KnownSite(FakeSite):
     def view(self, name: str) -> View:
         return self.known
 
-    def mended(self, name: str, by: str) -> Pixels:
+    def mended(self, name: str, by: str) -> Mended:
         assert self.mended_images is not None
-        return self.mended_images
+        return as_mended(self.mended_images)
 
 
 class CarelessSite(FakeSite):
     """Answers one mended image too few."""
 
-    def mended(self, name: str, by: str) -> Pixels:
-        return Pixels(super().mended(name, by).array[1:])
+    def mended(self, name: str, by: str) -> Mended:
+        made = super().mended(name, by)
+        return as_mended(Pixels(made.images.array[1:]))
 
 
 @pytest.fixture(scope="module")

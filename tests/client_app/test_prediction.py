@@ -106,7 +106,10 @@ def _of_the_run(done: Done, arm: str, cache: Path) -> dict[str, torch.Tensor]:
     classifier = done.classifier(arm)
     member = Member("one", done.data, Share(), cache)
     site = member.site(done.settings, classifier.classes)
-    task = Task("tiny", "classification", arm, 1, 2, 0, classifier.classes, "imputer", final=True)
+    task = Task(
+        "tiny", "classification", arm, 1, 2, 0, classifier.classes, "imputer",
+        final=True, routes=done.imputer.routes,
+    )  # fmt: skip
     with torch.inference_mode():
         assert imputation.PHASE.finish is not None
         imputation.PHASE.finish(done.imputer.build(), site, done.settings, task)

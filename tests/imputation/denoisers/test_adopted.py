@@ -17,7 +17,7 @@ from imputation import quality
 from imputation.denoisers.adopted import Adopted, Fit
 from imputation.denoisers.redcnn import ResidualEncoderDecoder
 from imputation.detectors.residual import noise_std
-from imputation.phase import mend
+from imputation.restoration import restored
 
 PARAMETERS = {
     "dncnn": (84_515, 675_843),
@@ -66,7 +66,7 @@ def test_gaussian_noise_goes_as_with_the_network_called_directly(name: str, leve
         optimiser.step()
     model.eval()
     with torch.no_grad():
-        ours = mend(model, noisy)
+        ours = restored(model, noisy).image
         known = model.network(noisy, noise_std(noisy)).clamp(0, 1)
         told = model.network(noisy, torch.full((4,), std)).clamp(0, 1)
     reached = quality.psnr(ours, clean)

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from fedmend.errors import SettingsError, SpecError
+from fedmend.settings import Settings
+from fedmend.wire import Task
+from imputation import routing
+from tests.imputation.fakes import FakeSite, Painter
+
+TASK = Task("r", "imputation", "", 2, 1, 0, ("a", "b"), comparing=True)
+
+
+def settings(**given: object) -> Settings:
+    return Settings.parse(
+        {
+            "image-size": 16,
+            "noise": "saltpepper(share=0.1)",
+            "imputation": {"filters": "gaussian(sigma=3) | median(size=5)", **given},
+        }
+    )
+
+
+def site(count: int, clean: int) -> FakeSite:
+    ramp = torch.linspace(0.3, 0.6, 16).expand(count, 1, 16, 16).contiguous()
+    return FakeSite(ramp, [place >= clean for place in range(count)])
+
+
+@torch.inference_mode()
+def test_what_validates_better_mends_a_kind() -> None:
+    chosen = settings()
+    said = routing.compared(Painter(grey=0.9).eval(), site(8, 4), chosen, TASK)
+    assert float(sum(said[f"{kind}/n"][0] for kind in ("grain", "blocks"))) == 32  # 8 draws of 4
+    routes = routing.read(routing.decided(said, chosen))
+    assert set(routes.values()) == {"median(size=5)"}
+    table = routing.table(said, chosen)
+    for row in table.values():
+        assert list(row) == ["imputer", "gaussian(sigma=3)", "median(size=5)"]
+        assert max(row, key=lambda method: row[method]) == "median(size=5)"
+
+
+@torch.inference_mode()
+def test_a_good_imputer_keeps_its_work() -> None:
+    chosen = settings()
+
+    class Oracle(Painter):
+        def forward(self, noisy):  # type: ignore[no-untyped-def]
+            ramp = torch.linspace(0.3, 0.6, 16).expand_as(noisy)
+            return super().forward(noisy)._replace(image=ramp)
+
+    said = routing.compared(Oracle().eval(), site(8, 4), chosen, TASK)
+    assert set(routing.read(routing.decided(said, chosen)).values()) == {"imputer"}
+
+
+@torch.inference_mode()
+def test_sites_without_clean_images_say_zeros_under_the_same_keys() -> None:
+    chosen = settings()
+    some = routing.compared(Painter().eval(), site(4, 4), chosen, TASK)
+    none = routing.compared(Painter().eval(), site(4, 0), chosen, TASK)
+    assert {key: value.shape for key, value in some.items()} == {
+        key: value.shape for key, value in none.items()
+    }
+    assert not any(value.any() for value in none.values())
+    assert routing.decided(none, chosen) == ()
+
+
+@torch.inference_mode()
+def test_without_filters_nothing_is_compared() -> None:
+    chosen = settings(filters="")
+    said = routing.compared(Painter().eval(), site(8, 8), chosen, TASK)
+    assert not any(value.any() for value in said.values())
+    assert routing.decided(said, chosen) == ()
+
+
+def test_too_few_images_decide_nothing() -> None:
+    said = {
+        "grain/n": np.array([7.0]),
+        "grain/psnr": np.array([70.0, 140.0, 210.0]),
+        "blocks/n": np.array([8.0]),
+        "blocks/psnr": np.array([80.0, 160.0, 80.0]),
+    }
+    assert routing.decided(said, settings()) == ("blocks=gaussian(sigma=3)",)
+
+
+def test_a_chain_of_filters_is_a_method() -> None:
+    images = torch.rand(2, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    one, two = routing.filtering("median()"), routing.filtering("gaussian(sigma=1)")
+    assert torch.equal(routing.filtering("median()+gaussian(sigma=1)")(images), two(one(images)))
+
+
+def test_wrong_filters_are_refused_at_the_start() -> None:
+    with pytest.raises(SpecError, match=r"imputation.filters: filter 'medium' does not exist"):
+        settings(filters="median() | medium()")
+    with pytest.raises(SettingsError, match="self-supervised must be one of never, missing"):
+        settings(**{"self-supervised": "sometimes"})
