@@ -26,7 +26,7 @@ from fedmend import plugins, randomness
 from fedmend.settings import Settings
 from imputation import quality
 from imputation.noise import mixture
-from imputation.phase import mend
+from imputation.restoration import restored
 
 ZOOM, GAP = 3, 6
 
@@ -46,7 +46,7 @@ def pictures(folder: Path, count: int) -> list[tuple[Tensor, Tensor, Tensor]]:
         clean = reader.load(record)
         noisy = noise(clean, randomness.generator(settings.seed, "noise", record.uid)).image
         with torch.inference_mode():
-            made.append((clean, noisy, mend(model.eval(), noisy[None])[0]))
+            made.append((clean, noisy, restored(model.eval(), noisy[None]).image[0]))
     return made
 
 

@@ -28,6 +28,7 @@ from fedmend.sums import Sums
 from fedmend.wire import Task
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.25, 4.0
+_MOST_TRUST = 8.0
 
 
 def hyper(settings: Settings) -> PhaseSettings:
@@ -64,14 +65,17 @@ def _batches(
     steps = group.epochs * math.ceil(len(selection.labelled) / group.batch_size)
     order = sequence(selection, steps * group.batch_size, site, task)
     weights = class_weights(selection.labels[selection.kept], len(task.classes))
+    counts = trust(selection, group)
     for step in range(len(order) // group.batch_size):
         rows = order[step * group.batch_size :][: group.batch_size]
         generator = randomness.generator(task.seed, "augment", site, task.round, step)
         target = selection.targets(rows)
+        drawn = randomness.generator(task.seed, "as-acquired", site, task.round, step)
+        bare = (torch.rand(len(rows), generator=drawn) < group.as_acquired).numpy()
         yield Batch(
-            image=augment.augment(selection.take(rows), generator),
+            image=augment.augment(selection.take(rows, bare), generator),
             target=target,
-            weight=weights[target] * trust(selection, rows, group),
+            weight=weights[target] * counts[rows],
         )
 
 
@@ -112,17 +116,22 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:
     return torch.from_numpy(bounded).float()
 
 
-def trust(selection: Selection, rows: Rows, group: ClassificationSettings) -> Tensor:
-    """Return (len(rows),) float32: what each image counts for beside its class's weight.
+def trust(selection: Selection, group: ClassificationSettings) -> Tensor:
+    """Return (n,) float32: what each row of the view counts for, beside its class's weight.
 
-    By ``weighting=confidence`` it is how much the imputer says it is to be believed, over the
-    mean of that over the arm's images, so that the loss keeps its scale.
+    Over the rows that the arm uses the mean is 1, so that the loss keeps its scale. By
+    ``balanced``, mended images count for no more than half of the loss: what they show is
+    smoother than what the classifier is to see, and where they are nine in ten it learns to look
+    at nothing finer. No image counts for more than eight.
     """
-    if group.weighting == "even":
-        return torch.ones(len(rows))
-    given = selection.confidence
-    mean = float(given[selection.kept].mean(dtype=np.float64))
-    return torch.from_numpy(given[rows] / max(mean, 1e-6)).float()
+    given = np.ones(len(selection.place))
+    mended = selection.place >= 0
+    share = float(mended[selection.kept].mean()) if len(selection.kept) else 0.0
+    if group.weighting == "confidence":
+        given = selection.confidence / max(selection.confidence[selection.kept].mean(), 1e-6)
+    elif group.weighting == "balanced" and 0.5 < share < 1:
+        given = np.where(mended, 0.5 / share, 0.5 / (1 - share))
+    return torch.from_numpy(given.clip(0, _MOST_TRUST)).float()
 
 
 def validation(site: Site, settings: Settings, task: Task) -> Iterable[Batch]:

@@ -45,9 +45,17 @@ class Selection:
     confidence: npt.NDArray[np.float32]
     """(n,) in [0, 1]: how much a row is to be believed; 1 where it is not mended."""
 
-    def take(self, rows: Rows) -> Tensor:
-        """Return the images of some rows of the view, (len(rows), C, H, W) float32 in [0, 1]."""
-        place = self.place[rows]
+    def take(self, rows: Rows, bare: npt.NDArray[np.bool_] | None = None) -> Tensor:
+        """Return the images of some rows of the view.
+
+        Args:
+            rows: of the view.
+            bare: (len(rows),): show these as acquired, even if they are mended; None: none.
+
+        Returns:
+            (len(rows), C, H, W) float32 in [0, 1].
+        """
+        place = self.place[rows] if bare is None else np.where(bare, -1, self.place[rows])
         if self.mended is None or not (place >= 0).any():
             return self.images.take(rows)
         shown = torch.empty(len(rows), *self.images.shape)

@@ -44,7 +44,7 @@ _MIXTURES = ("noise", "imputation.noise", "imputation.filters")
 _CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
         "imputation.self-supervised": ("never", "missing", "always"),
-        "classification.weighting": ("even", "confidence"),
+        "classification.weighting": ("even", "balanced", "confidence"),
     }
 )
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
@@ -69,6 +69,7 @@ _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
         "classification.epochs": (1, 1e6),
         "classification.batch-size": (1, 1e6),
         "classification.learning-rate": (0, 10),
+        "classification.as-acquired": (0, 1),
     }
 )
 

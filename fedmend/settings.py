@@ -72,8 +72,10 @@ class ClassificationSettings(PhaseSettings):
     """Phase 2."""
 
     weighting: str
-    """What a mended image counts for in training: ``even``, as much as any other, or
-    ``confidence``, as much as the imputer says it is to be believed."""
+    """What mended images count for in training: ``even``, as much as others; ``balanced``, at most
+    as much as all others together; ``confidence``, as much as they are to be believed."""
+    as_acquired: float
+    """How often, in training, a mended image is shown as it was acquired instead, from 0 to 1."""
 
 
 @dataclass(frozen=True, kw_only=True)

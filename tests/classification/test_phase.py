@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -122,9 +123,19 @@ def chosen() -> Settings:
         {
             "filter": FILTER,
             "image-size": SIDE,
-            "classification": {"model": "small_cnn(width=8)", "batch-size": 4, "epochs": 2},
+            "classification": {
+                "model": "small_cnn(width=8)",
+                "batch-size": 4,
+                "epochs": 2,
+                "as-acquired": 0,
+                "weighting": "even",
+            },
         }
     )
+
+
+def with_classification(chosen: Settings, **changes: object) -> Settings:
+    return replace(chosen, classification=replace(chosen.classification, **changes))  # type: ignore[arg-type]
 
 
 def task(arm: str = "raw", *, number: int = 1, seed: int = 0, classes: int = 2) -> Task:
@@ -445,3 +456,67 @@ def test_training_learns_what_can_be_learnt(chosen: Settings) -> None:
             optimiser.step()
     unseen = [Batch(images[20:], labels[20:])]
     assert phase.score(phase.evaluate(model, unseen, task())) > 0.95
+
+
+@pytest.mark.parametrize("arm", ["imputed", "filtered"])
+def test_a_mended_image_is_shown_as_acquired_some_of_the_time(chosen: Settings, arm: str) -> None:
+    site = FakeSite([0, 1] * 8, [False, True] * 8)
+    mended = {"imputed": IMPUTED, "filtered": FILTERED}[arm]
+
+    def share(as_acquired: float) -> float:
+        found = with_classification(chosen, as_acquired=as_acquired, epochs=40)
+        batches = list(phase.train(site, found, task(arm)))
+        means = torch.cat([batch.image.mean(dim=(1, 2, 3)) for batch in batches])
+        near = LEVELS[(means[:, None] - LEVELS).abs().argmin(dim=1)]
+        noisy, made = int((near == NOISY).sum()), int((near == mended).sum())
+        assert noisy + made == pytest.approx(len(means) / 2, rel=0.05)  # jitter blurs the levels
+        return noisy / (noisy + made)
+
+    assert share(0.0) == 0
+    assert share(1.0) == 1
+    assert 0.4 < share(0.5) < 0.6
+    # In the tests whatever mends its images mends them all.
+    always = with_classification(chosen, as_acquired=1.0)
+    assert shown(iter(phase.tests(site, always, task(arm))["noisy"])) == {CLEAN, mended}
+
+
+@pytest.mark.parametrize(
+    ("weighting", "noisy", "believed", "wanted"),
+    [
+        ("even", 12, 0.5, (1.0, 1.0)),
+        ("balanced", 12, 0.5, (0.5 * 16 / 12, 0.5 * 16 / 4)),
+        ("balanced", 4, 0.5, (1.0, 1.0)),
+        ("balanced", 16, 0.5, (1.0, 1.0)),
+        ("confidence", 8, 0.5, (0.5 / 0.75, 1 / 0.75)),
+    ],
+)
+def test_what_a_mended_image_counts_for(
+    chosen: Settings, weighting: str, noisy: int, believed: float, wanted: tuple[float, float]
+) -> None:
+    class Doubtful(FakeSite):
+        def mended(self, name: str, by: str) -> Mended:
+            made = super().mended(name, by)
+            return made._replace(confidence=made.confidence * believed)
+
+    flagged = [place < noisy for place in range(16)]
+    made = select(Doubtful([0, 1] * 8, flagged), "train", chosen, task("imputed"))
+    group = with_classification(chosen, weighting=weighting).classification
+    counts = phase.trust(made, group)
+    assert float(counts.mean()) == pytest.approx(1)
+    for place, held_noisy in enumerate(flagged):
+        assert float(counts[place]) == pytest.approx(wanted[0] if held_noisy else wanted[1])
+    raw = select(Doubtful([0, 1] * 8, flagged), "train", chosen, task("raw"))
+    assert torch.equal(phase.trust(raw, group), torch.ones(16))
+
+
+def test_hopeless_images_are_left_out_of_training_and_kept_in_the_tests(chosen: Settings) -> None:
+    class Hopeless(FakeSite):
+        def mended(self, name: str, by: str) -> Mended:
+            made = super().mended(name, by)
+            return made._replace(dropped=np.arange(len(made.dropped)) == 0)
+
+    site = Hopeless([0, 1, 0, 1], [True, True, False, False])
+    assert select(site, "train", chosen, task("imputed")).kept.tolist() == [1, 2, 3]
+    assert select(site, "test-noisy", chosen, task("imputed")).kept.tolist() == [0, 1, 2, 3]
+    assert phase.size(site, chosen, task("imputed")) == 3
+    assert phase.size(site, chosen, task("raw")) == 4

@@ -90,7 +90,7 @@ def test_halves_are_two_different_neighbours_of_each_cell() -> None:
     first, second = lessons.halves(number, torch.Generator().manual_seed(0))
     assert first.shape == second.shape == (1, 2, 2, 3)
     apart = (first - second).abs()
-    assert set(apart.unique().tolist()) <= {1.0, 6.0}  # beside or below, never across
+    assert set(torch.unique(apart).tolist()) <= {1.0, 6.0}  # beside or below, never across
     rows, columns = first % 30 // 6, first % 6
     cells = torch.arange(2).view(2, 1), torch.arange(3).view(1, 3)
     assert torch.equal((rows // 2)[0, 0], cells[0].expand(2, 3).float())
