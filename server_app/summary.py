@@ -9,6 +9,7 @@ from classification import metrics
 from fedmend import histogram, sums
 from fedmend.settings import Settings
 from fedmend.spec import parse_term
+from imputation import routing
 from server_app.checkpoint import Checkpoint
 from server_app.sites import Sites, Traffic
 
@@ -44,6 +45,10 @@ def summary(
         "images": _images(said, imputation),
         "imputation": {
             "test": _mending(settings, imputation),
+            "routes": None if imputation is None else routing.read(imputation.routes),
+            "validation": (
+                None if imputation is None else routing.table(imputation.compared, settings)
+            ),
             "detection": {
                 "auroc": histogram.auroc(said["detection"]),
                 "false_alarm": sums.ratio(said, "false_alarms", "clean"),
@@ -65,15 +70,16 @@ def summary(
 
 def _images(said: sums.Sums, imputation: Checkpoint | None) -> dict[str, int | None]:
     mended: int | None = None
+    dropped: int | None = None
     if imputation is not None:
-        finished = sums.merge(imputation.sites.values())
-        mended = int(finished["finish/mended"][0])
+        finished = sums.under("finish", sums.merge(imputation.sites.values()))
+        mended, dropped = (int(finished[key][0]) for key in ("mended", "dropped"))
     return {
         "train": int(said["train"][0]),
         "test": int(said["test"][0]),
         "flagged": int(said["flagged"][0]),
         "mended": mended,
-        "dropped": 0 if imputation is not None else None,
+        "dropped": dropped,
     }
 
 

@@ -77,7 +77,10 @@ def test_a_whole_run_says_nothing_of_patients(
     caplog: pytest.LogCaptureFixture,
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    settings = tiny(tmp_path, noise_known=False, arms="raw,removed,filtered,imputed,local")
+    settings = tiny(
+        tmp_path, noise_known=False, detector="residual()",
+        arms="raw,removed,filtered,imputed,local",
+    )  # fmt: skip
     net = _grid(hospitals, settings.flat())
     with caplog.at_level(logging.DEBUG):
         run = federate(net, settings, "1")

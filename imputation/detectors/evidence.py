@@ -184,6 +184,12 @@ def fit(measured: Tensor, kinds: Tensor, shrinkage: float = _SHRINKAGE) -> Regre
     Returns:
         The regression; the same for the same numbers.
     """
+    # Whoever mends asks for it, and there no gradients are kept.
+    with torch.inference_mode(mode=False), torch.enable_grad():
+        return _fitted(measured.clone(), kinds.clone(), shrinkage)
+
+
+def _fitted(measured: Tensor, kinds: Tensor, shrinkage: float) -> Regression:
     clean = measured[kinds == 0]
     center = clean.median(0).values
     scale = clean.std(0).clamp_min(_NARROWEST)
@@ -204,8 +210,7 @@ def fit(measured: Tensor, kinds: Tensor, shrinkage: float = _SHRINKAGE) -> Regre
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    with torch.enable_grad():
-        search.step(loss)  # type: ignore[no-untyped-call]
+    search.step(loss)  # type: ignore[no-untyped-call]
     return Regression(center, scale, weights.detach(), bias.detach())
 
 

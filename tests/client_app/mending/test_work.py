@@ -17,6 +17,7 @@ from client_app.mending import ledger
 from client_app.mending.derived import Made
 from client_app.mending.originals import below, originals, tree_of
 from client_app.mending.target import Target
+from client_app.mending.unmendable import NO_BETTER
 from client_app.mending.work import Summary, Work
 from client_app.opening import reader_for
 from client_app.readers.tree import Tree
@@ -174,10 +175,11 @@ def test_the_sites_own_word_wins_over_the_detector(tmp_path: Path) -> None:
     summary = worked(spec, tmp_path / "out")
     assert {row["source"]: row["outcome"] for row in rows(tmp_path / "out")} == {
         "loud.png": "clean",
-        "quiet.png": "mended",
+        "quiet.png": "not mended",  # as this imputer makes noise of it
         "unknown.png": "mended",
     }
     assert summary.flagged == 2
+    assert summary.not_mended == {NO_BETTER: 1}
     (folder / "t.csv").write_text("image,label,noisy\nloud.png,,\nquiet.png,,1\nunknown.png,,\n")
     assert worked(spec, tmp_path / "out").looked_at == 1
 

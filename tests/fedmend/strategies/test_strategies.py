@@ -9,7 +9,7 @@ import torch
 from flwr.app import Message, MetricRecord, RecordDict
 from torch import nn
 
-from fedmend import plugins, wire
+from fedmend import parcel, plugins, wire
 from fedmend.errors import RunError
 from fedmend.strategies.base import Memory, Strategy
 
@@ -160,6 +160,7 @@ def descend(strategy: Strategy, rounds: int) -> torch.Tensor:
             sent = strategy.reply(model, 10, memories[site])
             permitted = {k: v.shape for k, v in model.state_dict().items()}
             content = wire.outgoing(sent, permitted, 1, {}, PLAIN)
+            content[wire.ARRAYS] = parcel.opened(content.array_records[wire.ARRAYS])
             message = Message(RecordDict(), site + 1, "train")
             message.metadata.__dict__["_src_node_id"] = 1
             replies.append(Message(content, reply_to=message))

@@ -105,3 +105,15 @@ def test_refuses_bad_parameters_by_name(name: str) -> None:
         for value in BAD.get(parameter.annotation, ["nonsense"]):
             with pytest.raises(SpecError, match=key):
                 DETECTORS.build(f"{name}({key}={value})")
+
+
+def test_calibration_needs_no_gradients_to_be_kept_around_it() -> None:
+    coarse = torch.rand(40, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    images = torch.nn.functional.interpolate(coarse, size=(32, 32), mode="bicubic").clamp(0, 1)
+    vouched = torch.zeros(40, dtype=torch.int8)
+    outside = DETECTORS.build("evidence").calibration(images, vouched)
+    with torch.inference_mode():
+        inside = DETECTORS.build("evidence").calibration(images.clone(), vouched)
+    assert outside.keys() == inside.keys()
+    assert outside
+    assert all((outside[name] == inside[name]).all() for name in outside)
