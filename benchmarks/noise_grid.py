@@ -31,7 +31,7 @@ SHARES = (0.5, 0.9)
 OTHERS = ("raw", "removed", "filtered", "clean", "local")
 SETTINGS = (
     "arms=raw,removed,filtered,imputed,clean,local",
-    "imputation.epochs=4",
+    "imputation.epochs=2",
     "classification.rounds=10",
 )
 
