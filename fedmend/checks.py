@@ -65,10 +65,14 @@ _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
         "imputation.epochs": (1, 1e6),
         "imputation.batch-size": (1, 1e6),
         "imputation.learning-rate": (0, 10),
+        "imputation.ema": (0, 0.9999),
+        "imputation.patience": (0, 1e6),
         "classification.rounds": (0, 1e6),
         "classification.epochs": (1, 1e6),
         "classification.batch-size": (1, 1e6),
         "classification.learning-rate": (0, 10),
+        "classification.ema": (0, 0.9999),
+        "classification.patience": (0, 1e6),
         "classification.as-acquired": (0, 1),
     }
 )

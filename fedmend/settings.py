@@ -49,6 +49,12 @@ class PhaseSettings:
     """Images a step."""
     learning_rate: float
     """AdamW's step size at the first round; it falls over the rounds along a cosine."""
+    ema: float
+    """What an exponential moving average of the rounds' models keeps of itself in each round,
+    from 0 (there is none) to 1. After the last round it is kept if it validates best."""
+    patience: int
+    """Rounds without a better validation score after which training ends; 0: never before all
+    rounds are done."""
 
 
 @dataclass(frozen=True, kw_only=True)

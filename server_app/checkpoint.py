@@ -30,6 +30,8 @@ class Checkpoint:
     """The model that goes out next, and whatever else the strategy sends."""
     best: Mapping[str, Tensor]
     """Those that validated best so far."""
+    average: Mapping[str, Tensor] = field(default_factory=dict)
+    """Exponential moving average of the rounds' models; empty where none is kept."""
     round: int = 0
     """Rounds that are done."""
     best_round: int = 0
@@ -61,6 +63,7 @@ class Checkpoint:
         """Write the checkpoint beside ``path``, then rename it there."""
         tensors = {f"arrays|{name}": value for name, value in self.arrays.items()}
         tensors |= {f"best|{name}": value for name, value in self.best.items()}
+        tensors |= {f"average|{name}": value for name, value in self.average.items()}
         tensors |= {f"strategy|{name}": value for name, value in self.strategy.items()}
         for site, sums in self.sites.items():
             tensors |= {f"sums|{site}|{k}": torch.from_numpy(v) for k, v in sums.items()}
@@ -75,7 +78,8 @@ class Checkpoint:
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
         """Read what ``save`` wrote."""
-        groups: dict[str, dict[str, Tensor]] = {"arrays": {}, "best": {}, "strategy": {}}
+        kinds = ("arrays", "best", "average", "strategy")
+        groups: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
         sites: dict[str, dict[str, npt.NDArray[np.float64]]] = {}
         compared: dict[str, npt.NDArray[np.float64]] = {}
         with safetensors.safe_open(path, framework="pt") as file:
@@ -93,6 +97,7 @@ class Checkpoint:
         return cls(
             arrays=groups["arrays"],
             best=groups["best"],
+            average=groups["average"],
             strategy=groups["strategy"],
             sites=dict(sorted(sites.items())),
             compared=compared,

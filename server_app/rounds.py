@@ -65,16 +65,23 @@ class Trainer:
         Raises:
             RunError: too few sites, or an aggregate that is not finite.
         """
-        rounds = self.task.rounds
-        while self.point.round < rounds:
+        while self.point.round < self.task.rounds and not self._settled():
             self._round(self.point.round + 1)
+        self.task = self.task._replace(rounds=self.point.round)
         if not self.point.done:
             self._validate_last()
+            self._validate_average()
             self._compare()
             self._test()
         if self.phase.finish is not None:
             self._remember()
         return self.point
+
+    def _settled(self) -> bool:
+        """Say whether the last models that were scored are no better than one before them."""
+        patience = self.phase.hyper(self.settings).patience
+        scored = self.point.round - 1
+        return patience > 0 and scored - self.point.best_round >= patience
 
     def _round(self, number: int) -> None:
         started = time.monotonic()
@@ -112,6 +119,20 @@ class Trainer:
             name: value.to(self.point.arrays[name].dtype) for name, value in merged.items()
         }
         self.point.strategy = self.strategy.state()
+        self._average()
+
+    def _average(self) -> None:
+        """Move the average of the rounds' models towards the present one (Polyak & Juditsky 1992).
+
+        Whole numbers, which count something, are the present one's.
+        """
+        decay = self.phase.hyper(self.settings).ema
+        if decay:
+            before = self.point.average or self.point.arrays
+            self.point.average = {
+                name: before[name].lerp(value, 1 - decay) if value.is_floating_point() else value
+                for name, value in self.point.arrays.items()
+            }
 
     def _judge(self, answers: Answers) -> None:
         """Score the model that went out, by the validation sums that came back; keep the best."""
@@ -137,6 +158,21 @@ class Trainer:
         answers = self._ask_all(task, self.point.arrays)
         self._judge(answers)
         self._note(answers, task, started)
+
+    def _validate_average(self) -> None:
+        """Keep the average of the rounds' models where it validates better than each of them."""
+        if not self.point.average:
+            return
+        started = time.monotonic()
+        task = self.task._replace(round=self.task.rounds + 1, best=self.point.round)
+        answers = self._ask_all(task, self.point.average)
+        score = self.phase.score(sums.under("val", answers.merged()))
+        log.info("the average of the rounds of %s: score %.4f", self.name, score)
+        if score > self.point.best_score:
+            self.point.best = self.point.average
+            self.point.best_score = score
+            self.point.best_round = self.point.round
+        self._account(answers, started)
 
     def _compare(self) -> None:
         """Let the sites compare the model that is kept with what could do its work instead."""

@@ -1,0 +1,85 @@
+"""Ends before the last round, and models that no round has made."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from fedmend.errors import SettingsError
+from server_app import rounds
+from server_app.checkpoint import Checkpoint
+from tests.federation import run, same, tiny, weights
+
+
+def lines(folder: Path, phase: str) -> list[dict[str, Any]]:
+    text = (folder / "metrics.jsonl").read_text(encoding="utf-8")
+    return [line for line in map(json.loads, text.splitlines()) if line["phase"] == phase]
+
+
+def test_training_ends_when_it_gets_no_better(tmp_path: Path) -> None:
+    """Without a step size nothing changes, so that no round is better than the first."""
+    settings = tiny(
+        tmp_path, arms="raw", classification__rounds=9, classification__patience=2,
+        **{"classification__learning-rate": 0.0},
+    )  # fmt: skip
+    folder, summary = run(settings)
+    # The initial model is scored in round 1, two more are not better: the third round is the last.
+    assert [line["round"] for line in lines(folder, "classification")] == [1, 2, 3, 4, 4]
+    assert summary["status"] == "complete"
+
+
+def test_without_patience_all_rounds_are_made(tmp_path: Path) -> None:
+    settings = tiny(
+        tmp_path, arms="raw", classification__rounds=4, **{"classification__learning-rate": 0.0}
+    )
+    folder, _ = run(settings)
+    assert [line["round"] for line in lines(folder, "classification")] == [1, 2, 3, 4, 5, 5]
+
+
+def test_the_average_is_kept_where_it_validates_best(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny(tmp_path, arms="raw", classification__rounds=3, classification__ema=0.5)
+    made: list[dict[str, torch.Tensor]] = []
+    plain = rounds.Trainer._aggregate
+
+    def watched(trainer: rounds.Trainer, *given: Any) -> None:
+        plain(trainer, *given)
+        made.append(dict(trainer.point.arrays))
+
+    monkeypatch.setattr(rounds.Trainer, "_aggregate", watched)
+    folder, _ = run(settings)
+    first, second, third = made
+    average = {
+        name: 0.5 * (0.5 * first[name] + 0.5 * second[name]) + 0.5 * third[name] for name in first
+    }
+    point = Checkpoint.load(folder / "checkpoints" / "classification-raw.safetensors")
+    assert all(torch.allclose(point.average[name], average[name], atol=1e-6) for name in average)
+    kept = weights(folder, "classifier-raw")
+    better = point.best_score > max(point.scores)
+    assert same(kept, point.average) == better
+    assert better or any(same(kept, each) for each in made) or point.best_round == 0
+
+
+def test_an_average_that_is_better_wins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = tiny(tmp_path, arms="raw", classification__rounds=2, classification__ema=0.9)
+    plain = rounds.Trainer._validate_average
+
+    def modest(trainer: rounds.Trainer) -> None:
+        trainer.point.best_score = -1.0  # whatever the average scores, it is more
+        plain(trainer)
+
+    monkeypatch.setattr(rounds.Trainer, "_validate_average", modest)
+    folder, _ = run(settings)
+    point = Checkpoint.load(folder / "checkpoints" / "classification-raw.safetensors")
+    assert same(weights(folder, "classifier-raw"), point.average)
+    assert point.best_round == 2
+
+
+def test_impossible_values_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"imputation.ema must be from 0 to 0.9999"):
+        tiny(tmp_path, imputation__ema=1.0)
