@@ -101,3 +101,30 @@ def test_values_by_hand(name: str, value: float) -> None:
     restored = torch.tensor([0.0, 0.1, 0.2, 0.9]).reshape(1, 1, 2, 2)
     target = torch.tensor([0.0, 0.1, 0.6, 0.5]).reshape(1, 1, 2, 2)
     assert float(loss(restored, target)[0]) == pytest.approx(value)
+
+
+def test_edges_see_what_the_absolute_error_does_not() -> None:
+    """The same error in all pixels has no gradient; a chequered one has the steepest."""
+    target = torch.full((1, 1, 8, 8), 0.5)
+    even = target + 0.1
+    chequered = target + 0.1 * (1 - 2 * ((torch.arange(8)[:, None] + torch.arange(8)) % 2))
+    edges: Loss = LOSSES.build("edges(weight=2)")
+    assert float(edges(even, target)) == pytest.approx(0.1)
+    assert float(edges(chequered, target)) == pytest.approx(0.1 + 2 * (0.2 + 0.2), rel=1e-5)
+
+
+def test_the_spectrum_of_one_wave_is_one_line() -> None:
+    """A wave of amplitude a over n pixels has two lines of a n / 2; half of the plane is kept."""
+    side, height = 16, 0.2
+    wave = height * torch.cos(2 * torch.pi * 3 * torch.arange(side) / side).expand(1, 1, side, side)
+    zero = torch.zeros_like(wave)
+    plain = float(LOSSES.build("l1")(wave, zero))
+    value = float(LOSSES.build("frequency(weight=1)")(wave, zero))
+    line = height * side / 2  # orthonormal: amplitude * sqrt(pixels) / 2
+    assert value - plain == pytest.approx(line / (side * (side // 2 + 1) * 2), rel=1e-4)
+
+
+@pytest.mark.parametrize("spec", ["edges(weight=-1)", "frequency(weight=nan)"])
+def test_impossible_weights_are_refused(spec: str) -> None:
+    with pytest.raises(SpecError, match="weight must be 0 or more"):
+        LOSSES.build(spec)
