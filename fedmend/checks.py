@@ -35,7 +35,9 @@ SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(
         "imputation.noise": plugins.NOISES,
         "imputation.loss": plugins.LOSSES,
         "imputation.filters": plugins.FILTERS,
+        "imputation.optimiser": plugins.OPTIMISERS,
         "classification.model": plugins.BACKBONES,
+        "classification.optimiser": plugins.OPTIMISERS,
     }
 )
 """The settings that are specs, and the registry of each."""
@@ -43,6 +45,8 @@ SPEC_KEYS: Mapping[str, Registry[Any]] = types.MappingProxyType(
 _MIXTURES = ("noise", "imputation.noise", "imputation.filters")
 _CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
     {
+        "imputation.schedule": ("cosine", "constant"),
+        "classification.schedule": ("cosine", "constant"),
         "imputation.self-supervised": ("never", "missing", "always"),
         "classification.weighting": ("even", "balanced", "confidence"),
     }
@@ -153,6 +157,8 @@ def specs(settings: Settings) -> None:
     given: dict[str, tuple[object, ...]] = {
         "imputation.model": (settings.channels,),
         "classification.model": (settings.channels, 2),
+        "imputation.optimiser": ((), 0.1),
+        "classification.optimiser": ((), 0.1),
     }
     for key, registry in SPEC_KEYS.items():
         with named(key):

@@ -22,11 +22,12 @@ DENOISERS: Registry[Any] = Registry("denoiser", "imputation.denoisers")
 FILTERS: Registry[Any] = Registry("filter", "imputation.filters")
 LOSSES: Registry[Any] = Registry("loss", "imputation.losses")
 BACKBONES: Registry[Any] = Registry("backbone", "classification.backbones")
+OPTIMISERS: Registry[Any] = Registry("optimiser", "fedmend.optimisers")
 STRATEGIES: Registry[Strategy] = Registry("strategy", "fedmend.strategies")
 CODECS: Registry[Codec] = Registry("codec", "fedmend.codecs")
 PRIVACY: Registry[Any] = Registry("privacy", "fedmend.privacy")
 
 ALL: tuple[Registry[Any], ...] = (
     READERS, PARTITIONS, NOISES, DETECTORS, DENOISERS, FILTERS, LOSSES,
-    BACKBONES, STRATEGIES, CODECS, PRIVACY,
+    BACKBONES, OPTIMISERS, STRATEGIES, CODECS, PRIVACY,
 )  # fmt: skip

@@ -48,7 +48,11 @@ class PhaseSettings:
     batch_size: int
     """Images a step."""
     learning_rate: float
-    """AdamW's step size at the first round; it falls over the rounds along a cosine."""
+    """The step size at the first round."""
+    schedule: str
+    """``cosine``: the step size falls over the rounds towards 0; ``constant``: it does not."""
+    optimiser: str
+    """Spec of what steps along the gradients; it begins anew in each round."""
     ema: float
     """What an exponential moving average of the rounds' models keeps of itself in each round,
     from 0 (there is none) to 1. After the last round it is kept if it validates best."""

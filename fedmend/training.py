@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from fedmend import phase as phases
-from fedmend import randomness
+from fedmend import plugins, randomness
 from fedmend.accumulation import Accumulation
-from fedmend.optimiser import AdamW
+from fedmend.optimisers.base import Optimiser
 from fedmend.phase import Phase
 from fedmend.settings import Settings
 from fedmend.site import Site
@@ -110,13 +110,15 @@ def train(
 ) -> Trained:
     """Train ``model`` in place for one round on the site's images.
 
-    Each submodule that the phase's loss names has an AdamW of its own, fresh in each round.
+    Each submodule that the phase's loss names has an optimiser of its own, fresh in each round.
     ``before_step`` may end it by raising.
     """
     device = next(model.parameters()).device
     hyper = phase.hyper(settings)
-    step_size = rate(hyper.learning_rate, task.round, task.rounds)
-    optimisers: dict[str, AdamW] = {}
+    step_size = hyper.learning_rate
+    if hyper.schedule == "cosine":
+        step_size = rate(step_size, task.round, task.rounds)
+    optimisers: dict[str, Optimiser] = {}
     generator = randomness.generator(task.seed, "loss", site.name, task.phase, task.round)
     steps, total = 0, 0.0
     model.train()
@@ -135,7 +137,7 @@ def train(
             for part in losses:
                 if part not in optimisers:
                     chosen = model.get_submodule(part).parameters()
-                    optimisers[part] = AdamW(chosen, step_size)
+                    optimisers[part] = plugins.OPTIMISERS.build(hyper.optimiser, chosen, step_size)
                 optimisers[part].step()
             steps += 1
             total += sum(losses.values())

@@ -32,6 +32,8 @@ from fedmend.sums import Sums
 ARRAYS, METRICS, CONFIG = "arrays", "metrics", "config"
 EXAMPLES = "num-examples"
 """The key by which Flower's strategies weight a reply."""
+ONE = "num-replies"
+"""A key by which they weight every reply the same; added at the coordinator."""
 _SUM = "sum."
 _NAME = re.compile(r"[A-Za-z0-9_./:-]{1,200}")
 

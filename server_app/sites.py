@@ -342,11 +342,11 @@ def simulated() -> bool:
 
 
 def _for_strategy(arrays: Mapping[str, Tensor], examples: int) -> RecordDict:
-    """Return a reply as Flower's strategies want it: plain arrays, and the weight alone."""
+    """Return a reply as Flower's strategies want it: plain arrays, and the weights alone."""
     return RecordDict(
         {
             wire.ARRAYS: wire.pack(arrays, plugins.CODECS.build("none()")),
-            wire.METRICS: MetricRecord({wire.EXAMPLES: examples}),
+            wire.METRICS: MetricRecord({wire.EXAMPLES: examples, wire.ONE: 1}),
         }
     )
 

@@ -30,7 +30,7 @@ def reply(weights: Sequence[float] | Tensor, examples: int = 1) -> Message:
     asked = Message(RecordDict(), 1, "train")
     asked.metadata.__dict__["_src_node_id"] = 1
     arrays = {"w": torch.as_tensor(weights, dtype=torch.float32)}
-    metrics = MetricRecord({wire.EXAMPLES: examples})
+    metrics = MetricRecord({wire.EXAMPLES: examples, wire.ONE: 1})
     content = RecordDict({wire.ARRAYS: wire.pack(arrays, PLAIN), wire.METRICS: metrics})
     return Message(content, reply_to=asked)
 
@@ -169,3 +169,10 @@ def test_state_is_all_that_a_coordinator_remembers(name: str) -> None:
 def test_settings_out_of_range_are_refused(spec: str, wrong: str) -> None:
     with pytest.raises(SpecError, match=wrong):
         plugins.STRATEGIES.build(spec)
+
+
+@pytest.mark.parametrize(("weighted", "mean"), [("true", 4.0), ("false", 3.0)])
+def test_averaging_counts_images_or_sites(weighted: str, mean: float) -> None:
+    server = plugins.STRATEGIES.build(f"fedavg(weighted={weighted})").server()
+    replies = [reply([1.0], 1), reply([5.0], 3)]
+    assert float(aggregate(server, 1, torch.zeros(1), replies)) == pytest.approx(mean)

@@ -11,11 +11,33 @@ from collections.abc import Iterable
 
 import torch
 from torch import Tensor, nn
-from torch.optim.adamw import adamw
+from torch.optim import adamw as functional
+
+from fedmend.optimisers.base import Optimiser
+from fedmend.plugins import OPTIMISERS
 
 _BETAS = (0.9, 0.999)
 _EPSILON = 1e-8
 _DECAY = 0.01
+
+
+@OPTIMISERS.register("adamw")
+def adamw(
+    parameters: Iterable[nn.Parameter], rate: float, *, weight_decay: float = _DECAY
+) -> Optimiser:
+    """Return AdamW.
+
+    Args:
+        parameters: that are stepped, in place.
+        rate: the step size.
+        weight_decay: what a step takes off every parameter, in units of the step size.
+
+    Raises:
+        ValueError: ``weight_decay`` is negative.
+    """
+    if not weight_decay >= 0:
+        raise ValueError(f"weight_decay must be 0 or more; got {weight_decay:g}")
+    return AdamW(parameters, rate, weight_decay)
 
 
 class AdamW:
@@ -24,11 +46,15 @@ class AdamW:
     Args:
         parameters: that are stepped, in place.
         rate: the step size.
+        decay: of the weights.
     """
 
-    def __init__(self, parameters: Iterable[nn.Parameter], rate: float) -> None:
+    def __init__(
+        self, parameters: Iterable[nn.Parameter], rate: float, decay: float = _DECAY
+    ) -> None:
         self._parameters = list(parameters)
         self._rate = rate
+        self._decay = decay
         self._moments: dict[int, tuple[Tensor, Tensor, Tensor]] = {}
 
     def zero_grad(self) -> None:
@@ -43,7 +69,7 @@ class AdamW:
         if not stepped:
             return
         moments = [self._moments_of(each) for each in stepped]
-        adamw(
+        functional.adamw(
             [*stepped],
             [each.grad for each in stepped if each.grad is not None],
             [first for first, _, _ in moments],
@@ -54,7 +80,7 @@ class AdamW:
             beta1=_BETAS[0],
             beta2=_BETAS[1],
             lr=self._rate,
-            weight_decay=_DECAY,
+            weight_decay=self._decay,
             eps=_EPSILON,
             maximize=False,
         )

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from fedmend.optimiser import AdamW
+from fedmend.optimisers.adamw import AdamW
 
 
 def _trained(kind: str, *, unused: bool) -> list[torch.Tensor]:
@@ -43,7 +43,7 @@ def test_without_gradients_nothing_moves() -> None:
 
 def test_the_compiler_stays_out() -> None:
     script = (
-        "import sys, torch; from fedmend.optimiser import AdamW\n"
+        "import sys, torch; from fedmend.optimisers.adamw import AdamW\n"
         "layer = torch.nn.Linear(2, 2); own = AdamW(layer.parameters(), 0.1)\n"
         "own.zero_grad(); layer(torch.ones(1, 2)).sum().backward(); own.step()\n"
         "sys.exit('torch._dynamo' in sys.modules)"

@@ -1,0 +1,1 @@
+"""How parameters step along their gradients, one optimiser a file."""
