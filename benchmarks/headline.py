@@ -8,7 +8,7 @@ share of 0.6. FOLDER holds ``pneumoniamnist_balanced.npz`` in the layout of MedM
 told which noise it is: one imputer is trained on a mixture of all five. Runs are made seed by
 seed, whole grids first, within this process, and a line of each is added to ``headline.jsonl`` at
 once: what is there is not run again, and shards may be stopped at any time. Each line names the
-settings it was made with; the page shows those that agree with SETTINGS alone.
+settings it was made with, defaults included; the page shows those made with the present ones.
 
 A comparison is superior where the paired difference's 95 % interval lies above 0, and non-inferior
 where it lies above -0.01; both after Holm's correction over the cells of one test set.
@@ -33,6 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import machine, tables
 from benchmarks.heat_map import drawn
 from benchmarks.intervals import holm, one_sided, paired
+from fedmend.settings import Settings
 
 NOISES = {
     "gaussian": "gaussian(std=0.1..0.5)",
@@ -58,7 +59,8 @@ SETTINGS: Mapping[str, Any] = {
 OTHERS = ("raw", "removed")
 GAP, MARGIN = 0.02, 0.01
 ROWS = Path(__file__).with_suffix(".jsonl")
-MADE_WITH = hashlib.sha256(json.dumps(SETTINGS, sort_keys=True).encode()).hexdigest()[:8]
+_FLAT = Settings.parse(SETTINGS).flat()
+MADE_WITH = hashlib.sha256(json.dumps(_FLAT, sort_keys=True).encode()).hexdigest()[:8]
 
 
 class Cell(NamedTuple):
@@ -75,7 +77,10 @@ class Cell(NamedTuple):
 CELLS = [
     *(Cell(noise, share, told=False) for noise, share in itertools.product(NOISES, SHARES)),
     *(Cell(noise, TOLD_AT, told=True) for noise in NOISES),
+    Cell("gaussian+strokes", 0.0, told=False),
 ]
+PASS_THROUGH = CELLS[-1]
+"""All training images are clean, and nobody is told so."""
 Row = dict[str, Any]
 
 
@@ -98,7 +103,6 @@ def run(cell: Cell, seed: int, data: Path) -> Row:
     from flwr.supercore.task_identity import TaskIdentity
 
     from client_app.app import app
-    from fedmend.settings import Settings
     from server_app.federation import federate
     from tests.grid import LocalGrid
 
@@ -179,7 +183,7 @@ def compared(found: Mapping[Cell, Sequence[Row]]) -> list[Comparison]:
     """Return every comparison of cells with two seeds at least."""
     made = []
     for cell, lines in found.items():
-        if len(lines) < 2:
+        if len(lines) < 2 or cell == PASS_THROUGH:
             continue
         for other, test in itertools.product(OTHERS, tables.TESTS):
             ours, theirs, clean = (
@@ -239,13 +243,29 @@ def page(found: Mapping[Cell, Sequence[Row]]) -> str:
             f"| {c.cell} | {c.test} | {c.other} | {c.seeds} | {c.gap:+.3f} | {c.difference} | {v} |"
             for c, v in zip(made, said, strict=True)
         ),
-        "\n## Every arm\n",
+        "\n## Clean pass-through\n",
+        _pass_through(found.get(PASS_THROUGH, ())),
+        "## Every arm\n",
         "| noise, share | seeds | PSNR noisy → imputed | detection AUROC | false alarms | "
         + " | ".join(f"{arm} {test}" for test in tables.TESTS for arm in _arms()) + " |",
         "|---" * (5 + 2 * len(_arms())) + "|",
         *(_line(cell, lines) for cell, lines in found.items()),
     ]  # fmt: skip
     return "\n".join(parts) + "\n"
+
+
+def _pass_through(lines: Sequence[Row]) -> str:
+    """Return what becomes of images that are all clean."""
+    if not lines:
+        return "Not run yet.\n"
+    changed = [row["images"]["mended"] / row["images"]["train"] for row in lines]
+    apart = tables.advantage(lines, "raw", "clean")
+    return (
+        f"With clean training images alone, blind, {len(lines)} seeds: "
+        f"{sum(changed) / len(changed):.2%} of them are changed (goal: at most 2 %), "
+        f"{max(changed):.2%} at most; imputed minus raw on the clean test images is {apart} "
+        "(goal: within 0.005).\n"
+    )
 
 
 def _arms() -> list[str]:
