@@ -29,7 +29,7 @@ from imputation.detectors.base import Calibration, Detector
 from imputation.filters.base import Filter
 from imputation.noise import mixture
 
-_VERSION = "3"  # of what a view holds; a change of it makes cached views anew
+_VERSION = "4"  # of what a view holds; a change of it makes cached views anew
 _SCORED_AT_ONCE = 64
 _CALIBRATED_ON = 256
 _CALIBRATION = "calibration-"  # in front of a detector's arrays, beside the training view's
@@ -268,7 +268,9 @@ class LocalSite:
         )
 
     def _mended_key(self, name: str, by: str) -> str:
-        return self._key("mended", name, by, str(self.settings.noise_known))
+        settings = self.settings
+        routed = (settings.imputation.filters, settings.imputer_noise)
+        return self._key("mended", name, by, str(settings.noise_known), *routed)
 
     def _filtered(self, name: str) -> Mapping[str, npt.NDArray[Any]]:
         chosen: Filter = plugins.FILTERS.build(self.settings.filter)
