@@ -12,6 +12,7 @@ from typing import Any
 
 from fedmend.arms import ARMS
 from fedmend.files import write_atomically
+from imputation import routing
 from server_app import curves, finding
 from server_app.figures import UNKNOWN, duration, number, percent, real, size, whole
 from server_app.page import TEMPLATE
@@ -75,6 +76,7 @@ def content(summary: Table, lines: Lines) -> dict[str, Any]:
         "arms": arm_rows(summary.get("arms") or {}),
         "mending": mending_rows(mending.get("test") or {}),
         "detection": detection(mending.get("detection") or {}),
+        "routes": route_rows(mending),
         "charts": charts(lines),
         "sites": site_rows(lines),
         "left_out": left_out(summary, lines),
@@ -139,6 +141,30 @@ def mending_rows(tests: Table) -> list[dict[str, str]]:
             }
         )
     return rows
+
+
+def route_rows(mending: Table) -> dict[str, Any]:
+    """Return what mends which kind of noise, and the figures that decided it.
+
+    ``methods`` are the columns; each of ``rows`` has a kind and a cell a method, that of the
+    chosen one marked. Both are empty where nothing was compared.
+    """
+    table, routes = mending.get("validation") or {}, mending.get("routes") or {}
+    methods = list(next(iter(table.values()), {}))
+    rows = [
+        {
+            "kind": str(kind),
+            "cells": [
+                {
+                    "text": number(real(values.get(method)), 1),
+                    "chosen": method == routes.get(kind, routing.IMPUTER),
+                }
+                for method in methods
+            ],
+        }
+        for kind, values in table.items()
+    ]
+    return {"methods": methods, "rows": rows}
 
 
 def detection(found: Table) -> list[tuple[str, str]]:

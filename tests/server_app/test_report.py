@@ -50,6 +50,12 @@ def summary() -> dict[str, Any]:
                 "filter:median": {"n": 375, "psnr": 19.2, "ssim": 0.5012},
             },
             "detection": {"auroc": 0.98765, "false_alarm": 0.0312},
+            "routes": {"grain": "imputer", "impulses": "median()"},
+            "validation": {
+                "blur": {"imputer": 24.04, "median()": 22.16},  # too few to be routed
+                "grain": {"imputer": 27.31, "median()": 21.42},
+                "impulses": {"imputer": 25.11, "median()": 28.93},
+            },
         },
         "arms": {
             "raw": {"clean": scores(0.92), "noisy": scores(0.88)},
@@ -234,8 +240,18 @@ def test_a_reason_that_repeats_is_told_once() -> None:
 def test_marks_the_best_of_each_column(page: Page) -> None:
     """Ten columns are imputed's to win, ECE among them, where the least is best; none is shared."""
     marked = [each for each in page.all("td") if "best" in (each.get("class") or "")]
-    assert len(marked) == 12
     assert page.shown("span").count("(best)") == 12
+    assert page.shown("span").count("(chosen)") == len(marked) - 12 == 3
+
+
+def test_says_what_mends_which_kind(page: Page) -> None:
+    chosen = [text for tag, text in page.texts if tag == "td" and text in {"24.0", "27.3", "28.9"}]
+    assert chosen == ["24.0", "27.3", "28.9"]
+    assert {"blur", "grain", "impulses", "median()"} <= set(page.shown("th"))
+    bare = summary()
+    bare["imputation"] |= {"routes": {}, "validation": {}}
+    assert "What mends which kind of noise" not in Page(rendered(bare, lines())).shown("h3")
+    assert "What mends which kind of noise" in page.shown("h3")
 
 
 def nulled(value: Any) -> Any:
