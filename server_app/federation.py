@@ -20,10 +20,11 @@ from fedmend.wire import Task
 from server_app import running
 from server_app.checkpoint import Checkpoint
 from server_app.metrics import monitored
+from server_app.post import simulated
 from server_app.report import write_report
 from server_app.rounds import run_phase
 from server_app.run_folder import RunFolder
-from server_app.sites import Sites, simulated
+from server_app.sites import Sites
 from server_app.summary import summary
 
 log = logging.getLogger("fedmend.coordinator")

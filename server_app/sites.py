@@ -8,9 +8,6 @@ held against that site alone: it is left out and named, and the round goes on wi
 from __future__ import annotations
 
 import logging
-import re
-import sys
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,17 +18,15 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MessageType, MetricReco
 from flwr.serverapp import Grid
 from torch import Tensor
 
-from fedmend import __version__, parcel, plugins, randomness, sums, training, wire
+from fedmend import __version__, plugins, randomness, sums, training, wire
 from fedmend.codecs.base import Codec
-from fedmend.errors import WORKER_DIED, RunError
+from fedmend.errors import RunError
 from fedmend.settings import Settings
 from fedmend.wire import Introduction, Task, Trouble
 from server_app.attendance import Attendance
+from server_app.post import Post
 
 log = logging.getLogger("fedmend.coordinator")
-
-_DEAD = re.compile(r"ray\.exceptions\.(Actor\w*|RayActor|OutOfMemory|WorkerCrashed|NodeDied)Error")
-_POLL_FIRST, _POLL_MOST = 0.02, 0.5  # seconds between two looks for replies
 
 
 class Traffic(NamedTuple):
@@ -92,7 +87,7 @@ class Sites:
         stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self.run = run
-        self.grid = grid
+        self.post = Post(grid, run, stopped)
         self.settings = settings
         self.codec = codec
         self.introductions: dict[str, Introduction] = {}
@@ -100,8 +95,6 @@ class Sites:
         self.refused: dict[str, str] = {}
         """Those that do not, and why."""
         self.attendance = Attendance(settings.failures_allowed)
-        self._stopped = stopped
-        self._took: dict[int, float] = {}
         self._models = training.fingerprint(settings)
         self._nodes: dict[str, int] = {}
         self._chosen: list[int] = []
@@ -113,11 +106,11 @@ class Sites:
         Raises:
             RunError: fewer than ``min-sites`` can take part.
         """
-        nodes = self._wait_for_nodes()
+        nodes = self.post.nodes(self.settings.min_sites, self.settings.join_deadline)
         content = RecordDict({wire.CONFIG: ConfigRecord({"run": self.run})})
         asked = [Message(content, node, MessageType.QUERY) for node in nodes]
         names = {node: f"node {place + 1}" for place, node in enumerate(sorted(nodes))}
-        replies, missing = self._collect(asked, self.settings.join_deadline, names)
+        replies, missing = self.post.collect(asked, self.settings.join_deadline, names)
         self.refused |= {names[node]: reason for node, reason in missing.items()}
         for node, reply in replies.items():
             try:
@@ -130,16 +123,6 @@ class Sites:
         for name, reason in self.refused.items():
             log.warning("%s takes no part: %s", name, reason, extra={"site": name})
         self._require(len(self.introductions), self.refused, "take part")
-
-    def _wait_for_nodes(self) -> list[int]:
-        """Return the connected nodes, once they are ``min-sites`` or the deadline has passed."""
-        end = time.monotonic() + self.settings.join_deadline
-        nodes = list(self.grid.get_node_ids())
-        while len(nodes) < self.settings.min_sites and time.monotonic() < end:
-            self._heed_stop()
-            time.sleep(_POLL_MOST)
-            nodes = list(self.grid.get_node_ids())
-        return nodes
 
     def _admit(self, node: int, said: Introduction) -> None:
         if said.name in self.introductions:
@@ -207,7 +190,7 @@ class Sites:
         """
         names = {node: name for name, node in self._nodes.items()}
         down = sum(_size(message.content) for message in messages)
-        raw, missing = self._collect(messages, self.settings.deadline, names)
+        raw, missing = self.post.collect(messages, self.settings.deadline, names)
         late = {
             node for node, reply in raw.items()
             if reply.has_error() and reply.error.code == Trouble.NEEDS_IMPUTER
@@ -226,7 +209,7 @@ class Sites:
         answers.traffic = Traffic(up, down)
         answers.replies.sort(key=lambda reply: reply.name)
         _drop_odd_ones(answers)
-        answers.seconds = {names[node]: self._took[node] for node in raw}
+        answers.seconds = {names[node]: self.post.took[node] for node in raw}
         self._take_down(answers, task)
         self._require(len(answers.replies), answers.left_out, "answered")
         return answers
@@ -251,12 +234,12 @@ class Sites:
         log.info("sending the imputer again to %d sites", len(nodes))
         again = [Message(broadcast, node, MessageType.EVALUATE) for node in nodes]
         names = {node: name for name, node in self._nodes.items()}
-        self._collect(again, self.settings.deadline, names)
+        self.post.collect(again, self.settings.deadline, names)
         fresh = [
             Message(each.content, each.metadata.dst_node_id, each.metadata.message_type)
             for each in messages
         ]
-        return self._collect(fresh, self.settings.deadline, names)[0]
+        return self.post.collect(fresh, self.settings.deadline, names)[0]
 
     def _read(self, name: str, reply: Message, expected: Mapping[str, torch.Size]) -> Reply:
         if reply.has_error():
@@ -271,74 +254,6 @@ class Sites:
         said = wire.read_sums(metrics)
         reply.content = _for_strategy(arrays, examples)
         return Reply(name, reply, examples, said)
-
-    def _check_worker(self, reply: Message) -> None:
-        """End the run where Ray has lost a worker: Flower would go on giving messages to it.
-
-        All of them would fail at once, and the sites they are for would be left out one by one.
-        On a real federation such a reply is no more than a site's failure.
-
-        Raises:
-            RunError: a worker is dead; no site is to blame.
-        """
-        if reply.has_error() and _DEAD.search(reply.error.reason or "") and simulated():
-            raise RunError(
-                f"{WORKER_DIED}; most often memory ran out: go on with resume={self.run}, "
-                "perhaps with fewer workers"
-            )
-
-    def _collect(
-        self, messages: Sequence[Message], seconds: float, names: Mapping[int, str]
-    ) -> tuple[dict[int, Message], dict[int, str]]:
-        """Send messages; return replies by node, and why the other nodes gave none.
-
-        Only answers to these very messages are looked for: those that come too late for an
-        earlier exchange never get into this one.
-        """
-        began, told = time.monotonic(), False
-        parcel.pack(messages)
-        self.grid.push_messages(messages)
-        waiting = {m.metadata.message_id: m.metadata.dst_node_id for m in messages}
-        replies: dict[int, Message] = {}
-        pause = _POLL_FIRST
-        while waiting:
-            for reply in self.grid.pull_messages(list(waiting)):
-                # An unavailable node's error names node 1 as its source: go by what it answers.
-                node = waiting.pop(reply.metadata.reply_to_message_id, None)
-                if node is not None:
-                    self._check_worker(reply)
-                    replies[node] = reply
-                    self._took[node] = time.monotonic() - began
-            passed = time.monotonic() - began
-            if waiting and passed >= seconds / 2 and not told:
-                told = True
-                slow = ", ".join(sorted(names[node] for node in waiting.values()))
-                log.warning("waited %.0f s of %.0f s for %s", passed, seconds, slow)
-            if not waiting or passed >= seconds:
-                break
-            self._heed_stop()
-            time.sleep(pause)
-            pause = min(pause * 1.2, _POLL_MOST)
-        reason = f"no answer within {seconds:g} s"
-        return replies, dict.fromkeys(waiting.values(), reason)
-
-    def _heed_stop(self) -> None:
-        """End the run where that is asked for.
-
-        A site that is at work cannot be told: it takes no message before it has answered. It ends
-        by itself when the round's deadline is over.
-
-        Raises:
-            RunError: it was asked for.
-        """
-        if self._stopped():
-            raise RunError(f"run {self.run} was stopped; resume={self.run} goes on with it")
-
-
-def simulated() -> bool:
-    """Say whether the sites are simulated by Ray in this very process, as Flower does it."""
-    ray = sys.modules.get("ray")
-    return ray is not None and ray.is_initialized()
 
 
 def _for_strategy(arrays: Mapping[str, Tensor], examples: int) -> RecordDict:

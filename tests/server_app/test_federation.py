@@ -161,7 +161,7 @@ def dead(message: Message, reply: Message) -> Message:
 def test_a_dead_worker_of_a_simulation_is_no_sites_failure(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("server_app.sites.simulated", lambda: True)
+    monkeypatch.setattr("server_app.post.simulated", lambda: True)
     with pytest.raises(RunError, match=r"a worker process .* died; .* resume=tiny"):
         run(tiny(tmp_path, arms="raw"), faults={0: dead})
 
