@@ -17,6 +17,7 @@ from server_app.federation import federate
 from tests.grid import Fault, LocalGrid
 
 TINY: dict[str, Any] = {
+    "detector": "residual()",  # of pictures as small as these, more is asked than they can show
     "data": "phantom(count=96, size=32)",
     "image-size": 32,
     "imputation.model": "unet(width=8)",

@@ -78,7 +78,7 @@ def test_a_whole_run_says_nothing_of_patients(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     settings = tiny(
-        tmp_path, noise_known=False, detector="residual()",
+        tmp_path, noise_known=False,
         arms="raw,removed,filtered,imputed,local",
     )  # fmt: skip
     net = _grid(hospitals, settings.flat())

@@ -43,7 +43,7 @@ def folder(tmp_path: Path) -> Path:
 
 def _settings(**own: object) -> Settings:
     given = {key.replace("_", "-"): value for key, value in own.items()}
-    return Settings.read({"image-size": 32, "noise": "none()", **given})
+    return Settings.read({"image-size": 32, "noise": "none()", "detector": "residual()", **given})
 
 
 def _classifier(path: str = "c.safetensors", arm: str = "imputed", **own: object) -> ModelFile:

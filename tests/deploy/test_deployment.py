@@ -61,7 +61,10 @@ class Deployment:
         name = f"{folder.name}-{service}"
         state = self.root / f"{name}-state"
         state.mkdir(exist_ok=True)
-        everywhere = {"/etc/fedmend": str(folder), "/var/lib/fedmend": str(state), **moved}
+        everywhere = {
+            "/etc/fedmend": str(folder), "/var/lib/fedmend": str(state),
+            "/opt/fedmend": str(ROOT / "deploy" / "image"), **moved,
+        }  # fmt: skip
         for there, here in everywhere.items():
             command = [word.replace(there, here) for word in command]
         environment = {
