@@ -13,6 +13,7 @@ trained again.
 from __future__ import annotations
 
 import argparse
+import functools
 import itertools
 import json
 import sys
@@ -33,9 +34,8 @@ from client_app.split import split_records
 from fedmend import models, plugins, randomness
 from fedmend.models import ModelFile
 from fedmend.records import Record
-from fedmend.site import Examined
 from imputation import quality, routing
-from imputation.detectors.base import Detector
+from imputation.detectors.base import Detector, examined
 from imputation.mending import Mending
 from imputation.noise import mixture
 
@@ -123,12 +123,7 @@ def mending_of(file: ModelFile, train: Tensor, seed: int) -> tuple[Mending, Mend
     plain: Detector = plugins.DETECTORS.build(file.settings.detector)
     vouched = torch.full((len(site),), -1, dtype=torch.int8)
     detector = plain.calibrated(plain.calibration(site, vouched))
-
-    def examine(images: Tensor) -> Examined:
-        scores = detector.score(images)
-        alarm, kind = detector.flag(scores), detector.kind(images)
-        return Examined(scores.numpy(), alarm.numpy(), kind.numpy())
-
+    examine = functools.partial(examined, detector)
     model = file.build()
     return (
         Mending(model, file.routes, detector.kinds, examine),

@@ -8,6 +8,7 @@ always given batches of the same shape, since another shape may sum in another o
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -25,10 +26,9 @@ from fedmend.arms import Arm
 from fedmend.errors import DataError, SettingsError
 from fedmend.models import ModelFile
 from fedmend.records import Pixels, Record, Rejected, quantised
-from fedmend.site import Examined
-from imputation.detectors.base import Detector
-from imputation.filters.base import Filter
+from imputation.detectors.base import Detector, examined
 from imputation.mending import Mending
+from imputation.routing import filtering
 
 Mender = Callable[[Tensor], tuple[Tensor, npt.NDArray[np.bool_]]]
 """(n, C, H, W) in [0, 1] to the same, mended where that was to the good, and where it was."""
@@ -89,12 +89,13 @@ class Predictor:
 
     def _mender_of(self, arm: Arm, imputer: ModelFile | None) -> Mender | None:
         if arm.mend == "filter":
-            return _filtering(plugins.FILTERS.build(self.settings.filter))
+            return _filtering(self.settings.filter)
         return None if imputer is None else self._imputing(imputer)
 
     def _imputing(self, imputer: ModelFile) -> Mender:
         model = training.placed(imputer.build(), self.settings)
-        mending = Mending(model, imputer.routes, self._detector.kinds, self._examine)
+        examine = functools.partial(examined, self._detector)
+        mending = Mending(model, imputer.routes, self._detector.kinds, examine)
 
         @torch.inference_mode()
         def mend(images: Tensor) -> tuple[Tensor, npt.NDArray[np.bool_]]:
@@ -102,11 +103,6 @@ class Predictor:
             return outcome.images, outcome.accepted
 
         return mend
-
-    def _examine(self, images: Tensor) -> Examined:
-        scores = self._detector.score(images)
-        alarm = self._detector.flag(scores).numpy()
-        return Examined(scores.numpy(), alarm, self._detector.kind(images).numpy())
 
     def predict(self, pictures: Pictures) -> Predicted:
         """Classify every image, some at a time; nothing is kept on disk.
@@ -126,15 +122,14 @@ class Predictor:
 
     def _predicted(self, chunk: Sequence[Picture]) -> Iterator[Prediction]:
         images = stacked(chunk)
-        scores = self._detector.score(images)
-        alarms = self._detector.flag(scores).tolist()
-        pairs = zip(chunk, alarms, strict=True)
+        seen = examined(self._detector, images)
+        pairs = zip(chunk, seen.alarm.tolist(), strict=True)
         flagged = np.array([self._held_noisy(each.record, alarm) for each, alarm in pairs])
         shown, mended = self._shown(images, flagged)
         logits = self._answers(shown)
         for row, (record, place, *_) in enumerate(chunk):
             yield Prediction(
-                place, record.uid, record.label, scores[row].item(),
+                place, record.uid, record.label, float(seen.score[row]),
                 bool(flagged[row]), bool(mended[row]), logits[row],
             )  # fmt: skip
 
@@ -190,11 +185,9 @@ def check_device(device: str) -> None:
         ) from error
 
 
-def _filtering(chosen: Filter) -> Mender:
-    def mend(images: Tensor) -> tuple[Tensor, npt.NDArray[np.bool_]]:
-        return torch.stack([chosen(image) for image in images]), np.ones(len(images), np.bool_)
-
-    return mend
+def _filtering(spec: str) -> Mender:
+    mend = filtering(spec)
+    return lambda images: (mend(images), np.ones(len(images), np.bool_))
 
 
 @torch.inference_mode()

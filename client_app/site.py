@@ -22,16 +22,16 @@ from client_app.dicom import quarantine as quarantined
 from client_app.source import Progress, Source, open_source
 from client_app.split import split_records
 from fedmend import plugins, randomness
-from fedmend.records import Pixels, Reader, Record, quantised
+from fedmend.records import Pixels, Reader, Record, in_parts, quantised
 from fedmend.settings import Settings
 from fedmend.site import VIEWS, Examined, Mended, MissingImputerError, View
-from imputation.detectors.base import Calibration, Detector
-from imputation.filters.base import Filter
+from imputation.detectors.base import Calibration, Detector, examined
 from imputation.noise import mixture
+from imputation.routing import filtering
 
 _VERSION = "4"  # of what a view holds; a change of it makes cached views anew
-_SCORED_AT_ONCE = 64
 _CALIBRATED_ON = 256
+_FILTERED_AT_ONCE = 256
 _CALIBRATION = "calibration-"  # in front of a detector's arrays, beside the training view's
 
 
@@ -187,8 +187,8 @@ class LocalSite:
             arrays |= {_CALIBRATION + key: value for key, value in learnt.items()}
         else:
             learnt = self._calibration()
-        arrays["score"], arrays["alarm"] = _detected(detector.calibrated(learnt), images)
-        return arrays
+        seen = examined(detector.calibrated(learnt), images)
+        return arrays | {"score": seen.score, "alarm": seen.alarm}
 
     def _known(self, images: Pixels, noisy: npt.NDArray[np.int8]) -> tuple[Tensor, Tensor]:
         """Return what a detector is calibrated on: images, and the site's own word on them.
@@ -219,11 +219,11 @@ class LocalSite:
         self, source: Pixels, records: Sequence[Record], noisy: npt.NDArray[np.int8]
     ) -> npt.NDArray[np.uint16]:
         noise = mixture.from_spec(self.settings.noise)
-        images = source.take(range(len(source)))
+        array = source.array[source.rows]
         for place in np.flatnonzero(noisy == 1).tolist():
             generator = randomness.generator(self.settings.seed, "noise", records[place].uid)
-            images[place] = noise(images[place], generator).image
-        return quantised(images)
+            array[place] = quantised(noise(source.take([place])[0], generator).image)
+        return array
 
     @property
     def detector(self) -> Detector:
@@ -240,9 +240,7 @@ class LocalSite:
 
     def examine(self, images: Tensor) -> Examined:
         """Ask the detector about (n, C, H, W) float32 in [0, 1]."""
-        scores = _scores(self.detector, images)
-        alarm = self.detector.flag(scores).numpy()
-        return Examined(scores.numpy(), alarm, self.detector.kind(images).numpy())
+        return examined(self.detector, images)
 
     def mended(self, name: str, by: str) -> Mended:
         """Return what became of a view's flagged rows, in the view's order.
@@ -273,28 +271,12 @@ class LocalSite:
         return self._key("mended", name, by, str(settings.noise_known), *routed)
 
     def _filtered(self, name: str) -> Mapping[str, npt.NDArray[Any]]:
-        chosen: Filter = plugins.FILTERS.build(self.settings.filter)
         view = self.view(name)
-        images = view.images.take(np.flatnonzero(view.flagged))
+        flagged = np.flatnonzero(view.flagged)
+        mend = filtering(self.settings.filter)
+        parts = in_parts(view.images.select(flagged), _FILTERED_AT_ONCE)
         return {
-            "image": quantised(
-                torch.stack([chosen(image) for image in images]) if len(images) else images
-            ),
-            "dropped": np.zeros(len(images), dtype=np.bool_),
-            "confidence": np.ones(len(images), dtype=np.float32),
+            "image": np.concatenate([quantised(mend(part)) for part in parts]),
+            "dropped": np.zeros(len(flagged), dtype=np.bool_),
+            "confidence": np.ones(len(flagged), dtype=np.float32),
         }
-
-
-def _scores(detector: Detector, images: Tensor) -> Tensor:
-    """Return the scores of some images at a time, (n,) float32."""
-    starts = range(0, len(images), _SCORED_AT_ONCE)
-    parts = [detector.score(images[start : start + _SCORED_AT_ONCE]) for start in starts]
-    return torch.cat(parts).float() if parts else torch.zeros(0)
-
-
-def _detected(
-    detector: Detector, images: Pixels
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.bool_]]:
-    """Return every image's score, and whether it is held to be noisy."""
-    scores = _scores(detector, images.take(range(len(images))))
-    return scores.numpy(), detector.flag(scores).numpy()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -110,6 +110,17 @@ class Pixels:
         chosen = np.asarray(places, dtype=np.int64)
         rows = chosen if self.rows is None else self.rows[chosen]
         return torch.from_numpy(self.array[rows].astype(np.float32)).div_(_TOP)
+
+    def select(self, places: npt.NDArray[np.int64]) -> Pixels:
+        """Return the images at these places, without reading them."""
+        return Pixels(self.array, places if self.rows is None else self.rows[places])
+
+
+def in_parts(images: Pixels | Tensor, size: int) -> Iterator[Tensor]:
+    """Yield (n, C, H, W) float32 images in order, ``size`` at a time; one empty part of none."""
+    for start in range(0, max(len(images), 1), size):
+        stop = min(start + size, len(images))
+        yield images.take(range(start, stop)) if isinstance(images, Pixels) else images[start:stop]
 
 
 def quantised(images: Tensor) -> npt.NDArray[np.uint16]:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fedmend import plugins, sums
 from fedmend.phase import Batch, Phase
-from fedmend.records import Pixels, quantised
+from fedmend.records import Pixels, in_parts, quantised
 from fedmend.settings import ImputationSettings, Settings
 from fedmend.site import VIEWS, Mended, Site
 from fedmend.wire import Task
@@ -21,6 +21,7 @@ from imputation.mending import Mending
 from imputation.noise import mixture
 
 _AT_ONCE = 16
+_MENDED_AT_ONCE = 256
 _HOLE_WEIGHT, _SIGMA_WEIGHT, _DOUBT_WEIGHT = 0.1, 0.1, 0.01
 _LEAST_ERROR = 1e-5  # 50 dB: what lies beyond is not told apart
 _COUNTS = ("mended", "dropped")
@@ -128,17 +129,31 @@ def _finish(model: nn.Module, site: Site, settings: Settings, task: Task) -> sum
     counts = np.zeros(2)
     for name in VIEWS:
         view = site.view(name)
-        rows = np.flatnonzero(view.flagged)
-        outcome = mending(view.images.take(rows))
-        made = Mended(Pixels(quantised(outcome.images)), outcome.hopeless, outcome.confidence)
+        made, accepted = _mended(mending, view.images.select(np.flatnonzero(view.flagged)))
         site.keep_mended(name, task.imputer, made)
         if name == "train":
-            counts += outcome.accepted.sum(), outcome.hopeless.sum()
+            counts += accepted, made.dropped.sum()
     parts = [
         sums.prefixed(label, part) for label, part in _worth(site, settings, task.imputer).items()
     ]
     said = {name: np.array([float(count)]) for name, count in zip(_COUNTS, counts, strict=True)}
     return sums.merge([*parts, said])
+
+
+def _mended(mending: Mending, images: Pixels) -> tuple[Mended, int]:
+    """Mend images that are held to be noisy, and count the accepted ones.
+
+    Some at a time: several versions of each are needed at once.
+    """
+    pixels, hopeless, confidence, accepted = [], [], [], 0
+    for part in in_parts(images, _MENDED_AT_ONCE):
+        outcome = mending(part)
+        pixels.append(quantised(outcome.images))
+        hopeless.append(outcome.hopeless)
+        confidence.append(outcome.confidence)
+        accepted += int(outcome.accepted.sum())
+    kept = Pixels(np.concatenate(pixels))
+    return Mended(kept, np.concatenate(hopeless), np.concatenate(confidence)), accepted
 
 
 def _worth(site: Site, settings: Settings, imputer: str) -> dict[str, sums.Sums]:

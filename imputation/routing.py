@@ -11,11 +11,11 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from fedmend import plugins, randomness, spec
+from fedmend.errors import SpecError
 from fedmend.settings import Settings
 from fedmend.site import Site
 from fedmend.sums import Sums
@@ -46,10 +46,12 @@ def filtering(text: str) -> Method:
     """Return the filter of a spec, ``a()`` or ``a()+b()``, for many images.
 
     Raises:
-        SpecError: the text is no spec of filters.
+        SpecError: the text is no spec of filters, or of several to choose from.
     """
-    (chain,) = spec.parse(text)
-    steps: list[Filter] = [plugins.FILTERS.build(term) for term in chain]
+    chains = spec.parse(text)
+    if len(chains) != 1:
+        raise SpecError(f"one filter, a() or a()+b(), is expected; got {text!r}")
+    steps: list[Filter] = [plugins.FILTERS.build(term) for term in chains[0]]
 
     def mend(images: Tensor) -> Tensor:
         for step in steps:
@@ -108,26 +110,26 @@ def decided(merged: Sums, settings: Settings) -> tuple[str, ...]:
 
     A draw goes to the imputer.
     """
+    means = table(merged, settings, fewest=_FEWEST)
+    return tuple(f"{kind}={max(mean, key=mean.__getitem__)}" for kind, mean in means.items())
+
+
+def table(merged: Sums, settings: Settings, fewest: int = 1) -> dict[str, dict[str, float]]:
+    """Return the mean PSNR in dB of every method, the imputer first, by kind, sorted.
+
+    Args:
+        merged: of :func:`compared`.
+        settings: of the run.
+        fewest: images of a kind, below which it is left out.
+    """
     methods = [IMPUTER, *filters(settings)]
-    return tuple(
-        f"{kind}={methods[int(np.argmax(_mean(merged, kind)))]}"
-        for kind in sorted(key.removesuffix("/n") for key in merged if key.endswith("/n"))
-        if float(merged[f"{kind}/n"][0]) >= _FEWEST and len(methods) > 1
-    )
-
-
-def _mean(merged: Sums, kind: str) -> npt.NDArray[np.float64]:
-    mean: npt.NDArray[np.float64] = merged[f"{kind}/psnr"] / merged[f"{kind}/n"]
-    return mean
-
-
-def table(merged: Sums, settings: Settings) -> dict[str, dict[str, float]]:
-    """Return the mean PSNR in dB of every method on every kind that was met."""
-    methods = [IMPUTER, *filters(settings)]
+    if len(methods) == 1:
+        return {}
+    count = {key.removesuffix("/n"): float(merged[key][0]) for key in merged if key.endswith("/n")}
     return {
-        kind: dict(zip(methods, _mean(merged, kind).tolist(), strict=True))
-        for kind in sorted(key.removesuffix("/n") for key in merged if key.endswith("/n"))
-        if float(merged[f"{kind}/n"][0]) and len(methods) > 1
+        kind: dict(zip(methods, (merged[f"{kind}/psnr"] / n).tolist(), strict=True))
+        for kind, n in sorted(count.items())
+        if n >= fewest
     }
 
 

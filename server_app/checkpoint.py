@@ -18,7 +18,7 @@ from fedmend.sums import Sums
 from server_app.sites import Traffic
 
 _PLAIN = (
-    "round", "best_round", "best_score", "done", "imputer", "routes", "seconds", "scores", "used",
+    "round", "best_round", "best_score", "done", "imputer", "seconds", "scores", "used",
 )  # fmt: skip
 
 
@@ -44,10 +44,8 @@ class Checkpoint:
     """Whether the best model has been tested and put to use."""
     imputer: str = ""
     """SHA-256 of the imputer that was broadcast."""
-    routes: list[str] = field(default_factory=list)
-    """What mends each kind of noise, "kind=method"."""
     compared: Sums = field(default_factory=dict)
-    """The merged sums that the routes were decided by."""
+    """The merged sums that decide what mends each kind of noise."""
     sites: Mapping[str, Sums] = field(default_factory=dict)
     """Each site's sums from the test."""
     used: list[str] = field(default_factory=list)

@@ -17,6 +17,7 @@ from fedmend.logs import Subject
 from fedmend.models import Kind, ModelFile
 from fedmend.settings import Settings
 from fedmend.wire import Task
+from imputation import routing
 from server_app import running
 from server_app.checkpoint import Checkpoint
 from server_app.metrics import monitored
@@ -125,7 +126,9 @@ def _impute(sites: Sites, settings: Settings, run: RunFolder, start: Task) -> Ch
     task = start._replace(phase="imputation", rounds=settings.imputation.rounds)
     point = run_phase(sites, phase.load("imputation"), settings, run, task)
     kept = _kept(settings, start, "imputer", point.model())
-    run.keep_model("imputer", dataclasses.replace(kept, routes=tuple(point.routes)))
+    run.keep_model(
+        "imputer", dataclasses.replace(kept, routes=routing.decided(point.compared, settings))
+    )
     return point
 
 

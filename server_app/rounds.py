@@ -176,7 +176,7 @@ class Trainer:
 
     def _compare(self) -> None:
         """Let the sites compare the model that is kept with what could do its work instead."""
-        if self.phase.compare is None or self.phase.decide is None:
+        if self.phase.compare is None:
             return
         started = time.monotonic()
         task = self.task._replace(
@@ -184,17 +184,15 @@ class Trainer:
         )
         answers = self._ask_all(task, self.point.best)
         self.point.compared = sums.under("compare", answers.merged())
-        self.point.routes = list(self.phase.decide(self.point.compared, self.settings))
         self._account(answers, started)
         self.run.keep_checkpoint(self.name, self.point)
 
     def _final(self) -> Task:
         task = self.task._replace(
-            round=self.task.rounds + 1,
-            best=self.point.best_round,
-            final=True,
-            routes=tuple(self.point.routes),
+            round=self.task.rounds + 1, best=self.point.best_round, final=True
         )
+        if self.phase.decide is not None:
+            task = task._replace(routes=self.phase.decide(self.point.compared, self.settings))
         if self.phase.finish is not None:
             task = task._replace(imputer=digest(self.point.best, self.settings.imputation.model))
         return task

@@ -45,10 +45,7 @@ def summary(
         "images": _images(said, imputation),
         "imputation": {
             "test": _mending(settings, imputation),
-            "routes": None if imputation is None else routing.read(imputation.routes),
-            "validation": (
-                None if imputation is None else routing.table(imputation.compared, settings)
-            ),
+            **_routing(settings, imputation),
             "detection": {
                 "auroc": histogram.auroc(said["detection"]),
                 "false_alarm": sums.ratio(said, "false_alarms", "clean"),
@@ -100,6 +97,16 @@ def _mending(settings: Settings, imputation: Checkpoint | None) -> dict[str, Any
         means = {score: sums.ratio(part, score, "n") for score in ("psnr", "ssim")}
         table[name] = {"n": count, **means} if count else None
     return table
+
+
+def _routing(settings: Settings, imputation: Checkpoint | None) -> dict[str, Any]:
+    """Return what mends which kind of noise, and the figures that decided it."""
+    if imputation is None:
+        return {"routes": None, "validation": None}
+    return {
+        "routes": routing.read(routing.decided(imputation.compared, settings)),
+        "validation": routing.table(imputation.compared, settings),
+    }
 
 
 def _scores(

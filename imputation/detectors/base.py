@@ -9,6 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from fedmend.records import Pixels, in_parts
+from fedmend.site import Examined
+
+_AT_ONCE = 64
+
 Calibration = Mapping[str, npt.NDArray[np.float64]]
 """What a detector has learnt of one site's images; empty where it learns nothing."""
 
@@ -51,6 +56,16 @@ class Detector(Protocol):
         """Return (n,) bool: which of these scores are held to be noisy."""
         ...
 
-    def kind(self, images: Tensor) -> Tensor:
-        """Return (n,) int64: the likeliest of ``kinds``, given that an image is noisy at all."""
+    def examine(self, images: Tensor) -> Examined:
+        """Return the scores, which of them are flagged, and the likeliest of ``kinds``.
+
+        Args:
+            images: as for :meth:`score`; they are looked at once.
+        """
         ...
+
+
+def examined(detector: Detector, images: Tensor | Pixels) -> Examined:
+    """Return what a detector makes of (n, C, H, W) images, n may be 0; some are read at a time."""
+    parts = [detector.examine(part) for part in in_parts(images, _AT_ONCE)]
+    return Examined(*(np.concatenate(each) for each in zip(*parts, strict=True)))

@@ -18,6 +18,7 @@ from torch.nn import functional
 
 from fedmend import randomness
 from fedmend.plugins import DETECTORS
+from fedmend.site import Examined
 from imputation.detectors import signs
 from imputation.detectors.base import Calibration, Detector
 from imputation.noise import mixture
@@ -142,16 +143,22 @@ class Evidence:
 
     def score(self, images: Tensor) -> Tensor:
         """Return (n,) float32 log-odds of damage, within [-50, 50]."""
-        logits = self.logits(images)
-        return (logits[:, 1:].logsumexp(1) - logits[:, 0]).clamp(-_MOST, _MOST)
+        return _log_odds(self.logits(images))
 
     def flag(self, scores: Tensor) -> Tensor:
         """Return (n,) bool."""
         return scores > self.threshold
 
-    def kind(self, images: Tensor) -> Tensor:
-        """Return (n,) int64: the likeliest kind, given that there is one."""
-        return self.logits(images)[:, 1:].argmax(1)
+    def examine(self, images: Tensor) -> Examined:
+        """Return scores, flags and the likeliest kinds."""
+        logits = self.logits(images)
+        scores = _log_odds(logits)
+        kinds = logits[:, 1:].argmax(1)
+        return Examined(scores.numpy(), self.flag(scores).numpy(), kinds.numpy())
+
+
+def _log_odds(logits: Tensor) -> Tensor:
+    return (logits[:, 1:].logsumexp(1) - logits[:, 0]).clamp(-_MOST, _MOST)
 
 
 def damaged(images: Tensor, spec: str) -> Tensor:

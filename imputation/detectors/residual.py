@@ -6,11 +6,13 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional
 
 from fedmend.plugins import DETECTORS
+from fedmend.site import Examined
 from imputation.detectors.base import Calibration, Detector
 
 _STEEPNESS = 6.0
@@ -80,9 +82,11 @@ class Residual:
         """Return (n,) bool."""
         return scores > self.threshold
 
-    def kind(self, images: Tensor) -> Tensor:
-        """Return (n,) zeros."""
-        return torch.zeros(len(images), dtype=torch.int64)
+    def examine(self, images: Tensor) -> Examined:
+        """Return the scores and flags; there is one kind."""
+        scores = self.score(images).cpu()
+        nothing_to_tell = np.zeros(len(images), dtype=np.int64)
+        return Examined(scores.numpy(), self.flag(scores).numpy(), nothing_to_tell)
 
 
 def noise_std(images: Tensor) -> Tensor:
