@@ -22,6 +22,7 @@ from fedmend import phase as phases
 from fedmend.arms import ARMS
 from fedmend.errors import UserError, disk_full
 from fedmend.logs import Subject
+from fedmend.phase import Use
 from fedmend.settings import Settings
 from fedmend.site import MissingImputerError
 from fedmend.strategies.base import Strategy
@@ -132,23 +133,13 @@ class Round:
             ]
         return sums.merge(parts)
 
-    def compared(self) -> sums.Sums:
-        """Set the model that is kept beside its alternatives."""
-        if self.phase.compare is None:
+    def used(self, purpose: str, use: Use | None) -> sums.Sums:
+        """Do what a phase does with the model that is kept, if anything; prefix what it says."""
+        if use is None:
             return {}
         self.model.eval()
         with torch.inference_mode():
-            done = self.phase.compare(self.model, self.site, self.settings, self.task)
-        return sums.prefixed("compare", done)
-
-    def finished(self) -> sums.Sums:
-        """Do what the site does with the model that is kept."""
-        if self.phase.finish is None:
-            return {}
-        self.model.eval()
-        with torch.inference_mode():
-            done = self.phase.finish(self.model, self.site, self.settings, self.task)
-        return sums.prefixed("finish", done)
+            return sums.prefixed(purpose, use(self.model, self.site, self.settings, self.task))
 
     def answer(
         self, arrays: dict[str, torch.Tensor], examples: int, said: sums.Sums, message: Message
@@ -197,9 +188,9 @@ def evaluate(message: Message, context: Context) -> Message:
     said: dict[str, Any] = {}
     if work.task.final:
         said |= work.tested()
-        said |= work.finished()
+        said |= work.used("finish", work.phase.finish)
     elif work.task.comparing:
-        said |= work.compared()
+        said |= work.used("compare", work.phase.compare)
     else:
         said |= work.validated()
     return work.answer({}, 0, said, message)

@@ -43,6 +43,10 @@ class Batch(NamedTuple):
         return self._replace(**moved)
 
 
+Use = Callable[[nn.Module, Site, Settings, Task], Sums]
+"""What a site does with the model that is kept, and says of it."""
+
+
 @dataclass(frozen=True)
 class Phase:
     """All that differs between two phases; whoever runs a phase asks no other question."""
@@ -66,11 +70,11 @@ class Phase:
     """Sums that merge across sites; all keys even where there is no batch."""
     score: Callable[[Sums], float]
     """What the validation sums are worth: larger is better, NaN where they say nothing."""
-    compare: Callable[[nn.Module, Site, Settings, Task], Sums] | None = None
+    compare: Use | None = None
     """How the model that is kept does at the site beside its alternatives (phase 1: filters)."""
     decide: Callable[[Sums, Settings], tuple[str, ...]] | None = None
     """What the merged comparisons come to: the routes of all tasks from then on."""
-    finish: Callable[[nn.Module, Site, Settings, Task], Sums] | None = None
+    finish: Use | None = None
     """What the site does with the model that is kept (phase 1: mend its images)."""
 
 

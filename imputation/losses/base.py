@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Protocol
 
 from torch import Tensor
@@ -13,3 +14,13 @@ class Loss(Protocol):
     def __call__(self, restored: Tensor, target: Tensor) -> Tensor:
         """Return (B,), not negative, 0 where equal, of two (B, C, H, W)."""
         ...
+
+
+def check_weight(weight: float) -> None:
+    """Refuse a part's weight that is negative or not finite.
+
+    Raises:
+        ValueError: it is.
+    """
+    if not 0 <= weight < math.inf:
+        raise ValueError(f"weight must be 0 or more; got {weight:g}")

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
-
 from torch import Tensor
 
 from fedmend.plugins import LOSSES
-from imputation.losses.base import Loss
+from imputation.losses.base import Loss, check_weight
 
 
 @LOSSES.register("edges")
@@ -24,8 +22,7 @@ def edges(*, weight: float = 1.0) -> Loss:
     Raises:
         ValueError: ``weight`` is negative or not finite.
     """
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"weight must be 0 or more; got {weight:g}")
+    check_weight(weight)
 
     def compared(restored: Tensor, target: Tensor) -> Tensor:
         error = restored - target

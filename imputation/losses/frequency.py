@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor
 
 from fedmend.plugins import LOSSES
-from imputation.losses.base import Loss
+from imputation.losses.base import Loss, check_weight
 
 
 @LOSSES.register("frequency")
@@ -25,8 +23,7 @@ def frequency(*, weight: float = 0.1) -> Loss:
     Raises:
         ValueError: ``weight`` is negative or not finite.
     """
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"weight must be 0 or more; got {weight:g}")
+    check_weight(weight)
 
     def compared(restored: Tensor, target: Tensor) -> Tensor:
         error = restored - target

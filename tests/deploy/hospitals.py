@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import time
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -27,7 +28,7 @@ from commands.provisioning.federation import Federation
 from fedmend.settings import Settings
 from tests.deploy.compose_files import GIVEN, ROOT, compose, image_environment
 from tests.deploy.containers import Container, await_
-from tests.deploy.networks import HEALTH, PORT, Network
+from tests.deploy.networks import HEALTH, PORT, Network, network
 
 HUB = "coordinator"
 READER = (
@@ -283,6 +284,25 @@ class Hospitals:
         for container in reversed(self.containers.values()):
             container.stop()
         self._thread.shutdown()
+
+
+@contextlib.contextmanager
+def opened(
+    root: Path, sites: tuple[str, ...], *, strangers: tuple[str, ...] = (), images: int = 24
+) -> Iterator[Hospitals]:
+    """Yield a coordinator and its sites, on machines of their own; nothing runs yet.
+
+    Args:
+        root: an empty folder.
+        sites: their names.
+        strangers: machines beside theirs.
+        images: of each site.
+    """
+    with (
+        contextlib.closing(network((HUB, *sites, *strangers))) as machines,
+        contextlib.closing(Hospitals(root, machines, sites, images)) as made,
+    ):
+        yield made
 
 
 def keys(changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -20,8 +20,7 @@ import pytest
 
 from server_app.checkpoint import Checkpoint
 from tests.deploy.containers import await_
-from tests.deploy.hospitals import HUB, Hospitals, Outcome, fedmend
-from tests.deploy.networks import network
+from tests.deploy.hospitals import HUB, Hospitals, Outcome, fedmend, opened
 from tests.deploy.simulation import simulated, unlike
 
 pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.timeout(900)]
@@ -103,16 +102,9 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
-    machines = network((HUB, *SITES))
-    try:
-        made = Hospitals(tmp_path_factory.mktemp("faults"), machines, SITES)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.close()
-    finally:
-        machines.close()
+    with opened(tmp_path_factory.mktemp("faults"), SITES) as made:
+        made.start()
+        yield made
 
 
 @pytest.fixture(scope="module")

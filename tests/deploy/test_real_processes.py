@@ -12,8 +12,7 @@ import pytest
 from commands.provisioning import keys as key_pairs
 from commands.provisioning.federation import Federation
 from tests.deploy.containers import Container, await_
-from tests.deploy.hospitals import HUB, PATIENCE, Hospitals, fedmend
-from tests.deploy.networks import network
+from tests.deploy.hospitals import HUB, PATIENCE, Hospitals, fedmend, opened
 from tests.deploy.simulation import comparable, simulated, unlike
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]
@@ -27,15 +26,8 @@ WORKER = "client_app.warm.worker"
 
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
-    machines = network((HUB, *SITES, *STRANGERS))
-    try:
-        made = Hospitals(tmp_path_factory.mktemp("federation"), machines, SITES)
-        try:
-            yield made
-        finally:
-            made.close()
-    finally:
-        machines.close()
+    with opened(tmp_path_factory.mktemp("federation"), SITES, strangers=STRANGERS) as made:
+        yield made
 
 
 def _strangers(hospitals: Hospitals, tmp_path: Path) -> dict[str, Container]:

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.deploy.containers import await_
-from tests.deploy.hospitals import HUB, PATIENCE, Hospitals
-from tests.deploy.networks import network
+from tests.deploy.hospitals import HUB, PATIENCE, Hospitals, opened
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(3000)]
 
@@ -20,16 +19,9 @@ LEFT = 16 * 1024**2
 
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
-    machines = network((HUB, *SITES))
-    try:
-        made = Hospitals(tmp_path_factory.mktemp("federation"), machines, SITES, images=12)
-        try:
-            made.start()
-            yield made
-        finally:
-            made.close()
-    finally:
-        machines.close()
+    with opened(tmp_path_factory.mktemp("federation"), SITES, images=12) as made:
+        made.start()
+        yield made
 
 
 def _on_disk(hospitals: Hospitals) -> int:
