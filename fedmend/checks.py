@@ -82,6 +82,14 @@ _RANGES: Mapping[str, tuple[float, float]] = types.MappingProxyType(
 )
 
 
+def spelt(given: Any) -> Any:
+    """Return a spec as it is written out; as given where that is no spec, for others to refuse."""
+    try:
+        return spec.written(spec.parse(given)) if isinstance(given, str) and given else given
+    except SpecError:
+        return given
+
+
 def ranges(settings: Settings) -> None:
     """Check every number, and the texts that are names or folders.
 

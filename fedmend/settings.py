@@ -216,10 +216,13 @@ class Settings:
     def read(cls, given: Mapping[str, Any]) -> Settings:
         """Do what ``parse`` does, but build no spec: sites build only what a task needs.
 
+        Specs are spelt one way: what is kept by their text is found again.
+
         Raises:
             SettingsError: an unknown key, a wrong type or a value out of range.
         """
         values: dict[str, Any] = {**defaults(), **flattened(given)}
+        values |= {key: checks.spelt(values[key]) for key in checks.SPEC_KEYS}
         settings: Settings = _built(cls, values, "")
         if values:
             raise _unknown(sorted(values))

@@ -87,7 +87,7 @@ def written(mixture: Mixture) -> str:
     >>> written(parse("gaussian( std=0.1 )+strokes"))
     'gaussian(std=0.1)+strokes()'
     """
-    return "|".join("+".join(str(term) for term in chain) for chain in mixture)
+    return " | ".join("+".join(str(term) for term in chain) for chain in mixture)
 
 
 class _Reader:
