@@ -63,42 +63,83 @@ def _batches(
     selection: Selection, site: str, group: ClassificationSettings, task: Task
 ) -> Iterator[Batch]:
     steps = group.epochs * math.ceil(len(selection.labelled) / group.batch_size)
-    order = sequence(selection, steps * group.batch_size, site, task)
-    weights = class_weights(selection.labels[selection.kept], len(task.classes))
+    order = rows_in_order(selection, group, steps * group.batch_size, site, task)
+    often = frequency(selection, group)[selection.kept]
+    weights = class_weights(selection.labels[selection.kept], len(task.classes), often)
     counts = trust(selection, group)
     for step in range(len(order) // group.batch_size):
         rows = order[step * group.batch_size :][: group.batch_size]
         generator = randomness.generator(task.seed, "augment", site, task.round, step)
         target = selection.targets(rows)
         drawn = randomness.generator(task.seed, "as-acquired", site, task.round, step)
-        bare = (torch.rand(len(rows), generator=drawn) < group.as_acquired).numpy()
+        acquired = group.as_acquired * torch.rand(len(rows), generator=drawn)
         yield Batch(
-            image=augment.augment(selection.take(rows, bare), generator),
+            image=augment.augment(selection.take(rows, acquired), generator),
             target=target,
             weight=weights[target] * counts[rows],
         )
 
 
-def sequence(selection: Selection, length: int, site: str, task: Task) -> Rows:
-    """Return the rows that a round goes through, (length,); empty where the arm has none.
+def mended_share(selection: Selection) -> float:
+    """Return how much of what the arm trains on is mended, in [0, 1]."""
+    return float((selection.place[selection.kept] >= 0).mean()) if len(selection.kept) else 0.0
+
+
+def balances(selection: Selection, group: ClassificationSettings) -> bool:
+    """Say whether every second image is to be one that is not mended, though there are fewer.
+
+    What mended images show is smoother than what the classifier is to see: where they are nine in
+    ten it learns to look at nothing finer.
+    """
+    return group.weighting == "balanced" and 0.5 < mended_share(selection) < 1
+
+
+def frequency(selection: Selection, group: ClassificationSettings) -> npt.NDArray[np.float64]:
+    """Return (n,): how often a round goes through each row of the view, beside the mean."""
+    if not balances(selection, group):
+        return np.ones(len(selection.place))
+    share = mended_share(selection)
+    return np.where(selection.place >= 0, 0.5 / share, 0.5 / (1 - share))
+
+
+def rows_in_order(
+    selection: Selection, group: ClassificationSettings, length: int, site: str, task: Task
+) -> Rows:
+    """Return the rows that a round goes through, (length,); empty where the arm has none."""
+    kept = selection.kept
+    if not balances(selection, group):
+        return sequence(selection.labelled, kept, length, site, task)
+    mended = selection.place[kept] >= 0
+    generator = randomness.generator(task.seed, "balance", site, task.round)
+    whole = torch.randperm(length, generator=generator).numpy() < length // 2
+    order = np.empty(length, dtype=np.int64)
+    for places, rows in ((whole, kept[~mended]), (~whole, kept[mended])):
+        order[places] = sequence(selection.labelled, rows, int(places.sum()), site, task)
+    return order
+
+
+def sequence(labelled: Rows, kept: Rows, length: int, site: str, task: Task) -> Rows:
+    """Return ``length`` of the rows in ``kept``, as one round goes through them; empty of none.
 
     Epoch after epoch, all labelled rows are permuted by draws that do not know of the arm, and
     the rows that the arm leaves out are passed over.
     """
-    if not len(selection.kept):
+    if not len(kept):
         return np.empty(0, dtype=np.int64)
-    used = np.isin(selection.labelled, selection.kept)
+    used = np.isin(labelled, kept)
     parts: list[Rows] = []
     for epoch in itertools.count():
         if sum(map(len, parts)) >= length:
             break
         generator = randomness.generator(task.seed, "order", site, task.round, epoch)
-        order = torch.randperm(len(selection.labelled), generator=generator).numpy()
-        parts.append(selection.labelled[order[used[order]]])
+        order = torch.randperm(len(labelled), generator=generator).numpy()
+        parts.append(labelled[order[used[order]]])
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])[:length]
 
 
-def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:
+def class_weights(
+    labels: npt.NDArray[np.int64], classes: int, often: npt.NDArray[np.float64] | None = None
+) -> Tensor:
     """Return (classes,) float32: how much an image of each class counts in the loss.
 
     n / (K * n_k), with K the number of classes that occur, so that all of them count the same
@@ -107,11 +148,16 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:
     site's mix of classes is then not carried into the average, and nobody needs to tell their
     counts. A site with one class alone has weights of 1.
 
+    Args:
+        labels: (n,) of what the arm trains on.
+        classes: K.
+        often: (n,) how often each image is shown; None: one as often as the other.
+
     >>> class_weights(np.array([0, 0, 0, 1]), 3)
     tensor([0.6667, 2.0000, 0.2500])
     """
-    count = np.bincount(labels, minlength=classes)
-    weights = len(labels) / (max(np.count_nonzero(count), 1) * np.maximum(count, 1))
+    count = np.bincount(labels, weights=often, minlength=classes)
+    weights = count.sum() / (max(np.count_nonzero(count), 1) * np.maximum(count, 1e-6))
     bounded = np.where(count > 0, weights, 0.0).clip(_LEAST_WEIGHT, _MOST_WEIGHT)
     return torch.from_numpy(bounded).float()
 
@@ -119,18 +165,12 @@ def class_weights(labels: npt.NDArray[np.int64], classes: int) -> Tensor:
 def trust(selection: Selection, group: ClassificationSettings) -> Tensor:
     """Return (n,) float32: what each row of the view counts for, beside its class's weight.
 
-    Over the rows that the arm uses the mean is 1, so that the loss keeps its scale. By
-    ``balanced``, mended images count for no more than half of the loss: what they show is
-    smoother than what the classifier is to see, and where they are nine in ten it learns to look
-    at nothing finer. No image counts for more than eight.
+    By ``confidence``, as much as the imputer is sure of it, and no more than eight; over the rows
+    that the arm uses the mean is 1, so that the loss keeps its scale.
     """
     given = np.ones(len(selection.place))
-    mended = selection.place >= 0
-    share = float(mended[selection.kept].mean()) if len(selection.kept) else 0.0
-    if group.weighting == "confidence":
+    if group.weighting == "confidence" and len(selection.kept):
         given = selection.confidence / max(selection.confidence[selection.kept].mean(), 1e-6)
-    elif group.weighting == "balanced" and 0.5 < share < 1:
-        given = np.where(mended, 0.5 / share, 0.5 / (1 - share))
     return torch.from_numpy(given.clip(0, _MOST_TRUST)).float()
 
 

@@ -45,22 +45,27 @@ class Selection:
     confidence: npt.NDArray[np.float32]
     """(n,) in [0, 1]: how much a row is to be believed; 1 where it is not mended."""
 
-    def take(self, rows: Rows, bare: npt.NDArray[np.bool_] | None = None) -> Tensor:
+    def take(self, rows: Rows, acquired: Tensor | None = None) -> Tensor:
         """Return the images of some rows of the view.
 
         Args:
             rows: of the view.
-            bare: (len(rows),): show these as acquired, even if they are mended; None: none.
+            acquired: (len(rows),) in [0, 1]: how far a mended image goes back to what it was as
+                acquired; None: not at all.
 
         Returns:
             (len(rows), C, H, W) float32 in [0, 1].
         """
-        place = self.place[rows] if bare is None else np.where(bare, -1, self.place[rows])
-        if self.mended is None or not (place >= 0).any():
+        place = self.place[rows]
+        where = torch.from_numpy(place >= 0)
+        if self.mended is None or not where.any():
             return self.images.take(rows)
         shown = torch.empty(len(rows), *self.images.shape)
-        shown[torch.from_numpy(place >= 0)] = self.mended.take(place[place >= 0])
-        shown[torch.from_numpy(place < 0)] = self.images.take(rows[place < 0])
+        shown[~where] = self.images.take(rows[place < 0])
+        shown[where] = self.mended.take(place[place >= 0])
+        if acquired is not None:
+            share = acquired[where][:, None, None, None]
+            shown[where] = shown[where].lerp(self.images.take(rows[place >= 0]), share)
         return shown
 
     def targets(self, rows: Rows) -> Tensor:

@@ -82,10 +82,11 @@ class ClassificationSettings(PhaseSettings):
     """Phase 2."""
 
     weighting: str
-    """What mended images count for in training: ``even``, as much as others; ``balanced``, at most
-    as much as all others together; ``confidence``, as much as they are to be believed."""
+    """What mended images count for in training: ``even``, as much as others; ``balanced``, shown at
+    most as often as all others together; ``confidence``, as much as they are to be believed."""
     as_acquired: float
-    """How often, in training, a mended image is shown as it was acquired instead, from 0 to 1."""
+    """How far at most, in training, a mended image goes back to what it was as acquired, from 0 to
+    1: each time it is shown a share up to this one is drawn."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from fedmend.errors import RunError
 from fedmend.sums import Sums
 from server_app.sites import Traffic
 
@@ -75,7 +76,22 @@ class Checkpoint:
 
     @classmethod
     def load(cls, path: Path) -> Checkpoint:
-        """Read what ``save`` wrote."""
+        """Read what ``save`` wrote.
+
+        Raises:
+            RunError: the file is damaged, or another version of fedmend wrote it.
+        """
+        try:
+            return cls._read(path)
+        except (safetensors.SafetensorError, LookupError, TypeError, ValueError) as error:
+            raise RunError(
+                f"checkpoint {path.name} is damaged, or of another version of fedmend: "
+                "choose another run-name to start afresh",
+                local=f"{path}: {error}",
+            ) from error
+
+    @classmethod
+    def _read(cls, path: Path) -> Checkpoint:
         kinds = ("arrays", "best", "average", "strategy")
         groups: dict[str, dict[str, Tensor]] = {kind: {} for kind in kinds}
         sites: dict[str, dict[str, npt.NDArray[np.float64]]] = {}

@@ -262,8 +262,8 @@ def test_arms_that_keep_all_images_see_them_in_one_order(site: FakeSite, chosen:
 def test_the_removed_arm_passes_over_what_it_leaves_out(site: FakeSite, chosen: Settings) -> None:
     everything = select(site, "train", chosen, task("raw"))
     fewer = select(site, "train", chosen, task("removed"))
-    whole = phase.sequence(everything, 200, site.name, task())
-    part = phase.sequence(fewer, 80, site.name, task("removed"))
+    whole = phase.sequence(everything.labelled, everything.kept, 200, site.name, task())
+    part = phase.sequence(fewer.labelled, fewer.kept, 80, site.name, task("removed"))
     passed = [row for row in whole if not FLAGGED[row]]
     assert part.tolist() == passed[:80]
     assert set(part) == set(fewer.kept)
@@ -271,7 +271,7 @@ def test_the_removed_arm_passes_over_what_it_leaves_out(site: FakeSite, chosen: 
 
 def test_an_epoch_shows_every_image_once(site: FakeSite, chosen: Settings) -> None:
     made = select(site, "train", chosen, task())
-    order = phase.sequence(made, 33, site.name, task())
+    order = phase.sequence(made.labelled, made.kept, 33, site.name, task())
     assert [sorted(each) for each in order.reshape(3, 11)] == [made.labelled.tolist()] * 3
     assert all((first != second).any() for first, second in pairwise(order.reshape(3, 11)))
 
@@ -291,7 +291,7 @@ def test_augmentation_is_the_same_in_all_arms(site: FakeSite, chosen: Settings) 
     """The draws of a step are those of its own generator, and clean images end up equal."""
     for arm in ("raw", "imputed"):
         made = select(site, "train", chosen, task(arm))
-        order = phase.sequence(made, 24, site.name, task(arm))
+        order = phase.sequence(made.labelled, made.kept, 24, site.name, task(arm))
         for step, batch in enumerate(phase.train(site, chosen, task(arm))):
             generator = randomness.generator(0, "augment", site.name, 1, step)
             expected = augment.augment(made.take(order[step * 4 :][:4]), generator)
@@ -458,53 +458,73 @@ def test_training_learns_what_can_be_learnt(chosen: Settings) -> None:
     assert phase.score(phase.evaluate(model, unseen, task())) > 0.95
 
 
-def test_a_mended_image_is_shown_as_acquired_some_of_the_time(chosen: Settings) -> None:
-    site, arm = FakeSite([0, 1] * 8, [False, True] * 8), "imputed"
+def test_a_mended_image_goes_back_to_what_was_acquired_by_an_even_share(chosen: Settings) -> None:
+    site, arm = FakeSite([0, 1] * 8, [True] * 16), "imputed"
 
-    def share(as_acquired: float) -> float:
+    def means(as_acquired: float) -> Tensor:
+        """Return the mean grey value of each image that 40 epochs show."""
         found = with_classification(chosen, as_acquired=as_acquired, epochs=40)
-        batches = list(phase.train(site, found, task(arm)))
-        means = torch.cat([batch.image.mean(dim=(1, 2, 3)) for batch in batches])
-        near = LEVELS[(means[:, None] - LEVELS).abs().argmin(dim=1)]
-        noisy, made = int((near == NOISY).sum()), int((near == IMPUTED).sum())
-        assert noisy + made == pytest.approx(len(means) / 2, rel=0.05)  # jitter blurs the levels
-        return noisy / (noisy + made)
+        images = torch.cat([batch.image for batch in phase.train(site, found, task(arm))])
+        return images.mean(dim=(1, 2, 3))
 
-    assert share(0.0) == 0
-    assert share(1.0) == 1
-    assert 0.4 < share(0.5) < 0.6
-    # In the tests whatever mends its images mends them all.
+    never, half, wholly = means(0.0), means(0.5), means(1.0)
+    assert float(never.mean()) == pytest.approx(IMPUTED, abs=0.01)
+    assert float(half.mean()) == pytest.approx(IMPUTED + (NOISY - IMPUTED) / 4, abs=0.02)
+    assert float(wholly.mean()) == pytest.approx((IMPUTED + NOISY) / 2, abs=0.03)
+    assert float(wholly.std()) > float(half.std()) > float(never.std())
+    # In the tests whatever mends its images mends them all, and wholly.
     always = with_classification(chosen, as_acquired=1.0)
-    assert shown(iter(phase.tests(site, always, task(arm))["noisy"])) == {CLEAN, IMPUTED}
+    assert shown(iter(phase.tests(site, always, task(arm))["noisy"])) == {IMPUTED}
+
+
+class Doubtful(FakeSite):
+    """Believes half of what it has mended."""
+
+    def mended(self, name: str, by: str) -> Mended:
+        made = super().mended(name, by)
+        return made._replace(confidence=made.confidence * 0.5)
 
 
 @pytest.mark.parametrize(
-    ("weighting", "noisy", "believed", "wanted"),
+    ("weighting", "noisy", "wanted"),
     [
-        ("even", 12, 0.5, (1.0, 1.0)),
-        ("balanced", 12, 0.5, (0.5 * 16 / 12, 0.5 * 16 / 4)),
-        ("balanced", 4, 0.5, (1.0, 1.0)),
-        ("balanced", 16, 0.5, (1.0, 1.0)),
-        ("confidence", 8, 0.5, (0.5 / 0.75, 1 / 0.75)),
+        ("even", 12, (1.0, 1.0)),
+        ("balanced", 12, (0.5 * 16 / 12, 0.5 * 16 / 4)),
+        ("balanced", 4, (1.0, 1.0)),
+        ("balanced", 16, (1.0, 1.0)),
+        ("confidence", 8, (1.0, 1.0)),
     ],
 )
-def test_what_a_mended_image_counts_for(
-    chosen: Settings, weighting: str, noisy: int, believed: float, wanted: tuple[float, float]
+def test_how_often_mended_images_are_shown(
+    chosen: Settings, weighting: str, noisy: int, wanted: tuple[float, float]
 ) -> None:
-    class Doubtful(FakeSite):
-        def mended(self, name: str, by: str) -> Mended:
-            made = super().mended(name, by)
-            return made._replace(confidence=made.confidence * believed)
-
     flagged = [place < noisy for place in range(16)]
     made = select(Doubtful([0, 1] * 8, flagged), "train", chosen, task("imputed"))
     group = with_classification(chosen, weighting=weighting).classification
-    counts = phase.trust(made, group)
-    assert float(counts.mean()) == pytest.approx(1)
-    for place, held_noisy in enumerate(flagged):
-        assert float(counts[place]) == pytest.approx(wanted[0] if held_noisy else wanted[1])
+    often = phase.frequency(made, group)
+    assert often[made.kept].mean() == pytest.approx(1)
+    assert often.tolist() == pytest.approx([wanted[0] if each else wanted[1] for each in flagged])
+    # A round does what was said, as far as its length allows.
+    order = phase.rows_in_order(made, group, 4 * 48, "site", task("imputed"))
+    assert np.bincount(order, minlength=16) == pytest.approx(12 * often, abs=1)
     raw = select(Doubtful([0, 1] * 8, flagged), "train", chosen, task("raw"))
-    assert torch.equal(phase.trust(raw, group), torch.ones(16))
+    assert (phase.frequency(raw, group) == 1).all()
+
+
+def test_how_much_a_mended_image_counts_for(chosen: Settings) -> None:
+    flagged = [True, False] * 8
+    made = select(Doubtful([0, 1] * 8, flagged), "train", chosen, task("imputed"))
+    for weighting, wanted in (("even", 1.0), ("balanced", 1.0), ("confidence", 0.5)):
+        group = with_classification(chosen, weighting=weighting).classification
+        counts = phase.trust(made, group)
+        assert float(counts.mean()) == pytest.approx(1)
+        assert float(counts[0] / counts[1]) == pytest.approx(wanted)
+
+
+def test_class_weights_go_by_what_is_shown() -> None:
+    labels, often = np.array([0, 0, 0, 1]), np.array([1.0, 1.0, 1.0, 3.0])
+    assert phase.class_weights(labels, 2, often).tolist() == [1.0, 1.0]
+    assert phase.class_weights(labels, 2).tolist() == pytest.approx([2 / 3, 2])
 
 
 def test_hopeless_images_are_left_out_of_training_and_kept_in_the_tests(chosen: Settings) -> None:

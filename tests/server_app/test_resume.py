@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from flwr.app import Message
 
 from fedmend import plugins
 from fedmend.errors import RunError
 from fedmend.settings import Settings
+from server_app.checkpoint import Checkpoint
 from server_app.run_folder import RunFolder
 from tests.federation import run, same, tiny, weights
 from tests.grid import Fault
@@ -140,3 +142,22 @@ def test_a_half_written_line_spoils_no_other(tmp_path: Path) -> None:
         file.write(json.dumps(line)[:9])
     folder.note(line | {"round": 2})
     assert [each["round"] for each in folder.lines()] == [1, 2]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda data: data[: len(data) // 2],
+        lambda data: b"",
+        lambda data: data.replace(b"best_round", b"west_round"),  # as of another version
+    ],
+)
+def test_a_checkpoint_that_cannot_be_read_is_said_so(
+    tmp_path: Path, spoil: Callable[[bytes], bytes]
+) -> None:
+    path = tmp_path / "classification-raw.safetensors"
+    Checkpoint({"w": torch.zeros(2)}, {"w": torch.ones(2)}).save(path)
+    assert Checkpoint.load(path).best["w"].tolist() == [1, 1]
+    path.write_bytes(spoil(path.read_bytes()))
+    with pytest.raises(RunError, match=r"classification-raw\.safetensors is damaged, or of"):
+        Checkpoint.load(path)
