@@ -81,7 +81,14 @@ def query(message: Message, context: Context) -> Message:
     run = str(message.content.config_records[wire.CONFIG]["run"])
     logs.concern(Subject(run, site=member.name))
     site = member.site(settings, settings.class_list, run, joining=True, progress=Sparsely(log))
-    return Message(introduction(site).record(), reply_to=message)
+    answer = introduction(site)
+    if answer.sums["unknown"].any():
+        log.warning(
+            "the detector %s cannot tell what is clean here: but for what the site says itself, "
+            "nothing is held to be noisy or clean (20 images in a column `noisy` will do)",
+            settings.detector,
+        )
+    return Message(answer.record(), reply_to=message)
 
 
 class Round:

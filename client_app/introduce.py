@@ -49,5 +49,6 @@ def _counted(site: LocalSite) -> Sums:
         "flagged": int(train.flagged.sum()),
         "clean": clean,
         "false_alarms": alarms,
+        "unknown": int((~(train.flagged | train.clean)).any()),
     }
     return {"detection": detected} | {name: np.array([float(n)]) for name, n in counts.items()}

@@ -150,9 +150,11 @@ class LocalSite:
         labels = np.array([number.get(label, -1) for label in names], dtype=np.int64)
         noisy, alarm = kept["noisy"], kept["alarm"]
         told = self.settings.noise_known or not simulated  # a site's own word always counts
-        flagged = np.where(noisy >= 0, noisy == 1, alarm) if told else alarm
+        said = (noisy >= 0) & told
+        flagged = np.where(said, noisy == 1, alarm)
+        clean = ~flagged & (said | (not self.detector.unknown))
         uids = tuple(str(uid) for uid in kept["uid"])
-        return View(uids, images, original, labels, noisy, kept["score"], alarm, flagged)
+        return View(uids, images, original, labels, noisy, kept["score"], alarm, flagged, clean)
 
     def _pixels(self, key: str) -> npt.NDArray[np.uint16]:
         """Map the source's pixels, without reading its records where that can be helped."""

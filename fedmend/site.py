@@ -37,6 +37,8 @@ class View(NamedTuple):
     """(n,): what the detector makes of the score."""
     flagged: npt.NDArray[np.bool_]
     """(n,): held to be noisy: the truth where the site is told, the alarm elsewhere."""
+    clean: npt.NDArray[np.bool_]
+    """(n,): held to be clean; like ``flagged`` False where nobody can tell."""
 
 
 class Examined(NamedTuple):

@@ -24,16 +24,16 @@ Rows = npt.NDArray[np.int64]
 
 def clean_rows(view: View) -> Rows:
     """Return the rows whose images are held to be clean: what an imputer can learn from."""
-    return np.flatnonzero(~view.flagged)
+    return np.flatnonzero(view.clean)
 
 
 def noisy_rows(view: View, settings: Settings) -> Rows:
-    """Return the rows that are learnt from although they are noisy."""
+    """Return the rows that are learnt from although they are noisy, or nobody can tell."""
     never = settings.imputation.self_supervised == "never"
     missing = settings.imputation.self_supervised == "missing"
-    if never or (missing and not view.flagged.all()):
+    if never or (missing and view.clean.any()):
         return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(view.flagged)
+    return np.flatnonzero(~view.clean)
 
 
 def batches(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:

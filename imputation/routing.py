@@ -89,7 +89,7 @@ def compared(model: nn.Module, site: Site, settings: Settings, task: Task) -> Su
 def _targets(site: Site) -> Tensor | None:
     """Return up to 64 clean validation images, few ones several times; None if there is none."""
     view = site.view("val")
-    rows = np.flatnonzero(~view.flagged)[:_LOOKED_AT]
+    rows = np.flatnonzero(view.clean)[:_LOOKED_AT]
     if not len(rows):
         return None
     draws = min(_MOST_DRAWS, math.ceil(_LOOKED_AT / len(rows)))

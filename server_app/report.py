@@ -172,6 +172,7 @@ def detection(found: Table) -> list[tuple[str, str]]:
     return [
         ("AUROC of noisy against clean images", number(real(found.get("auroc")))),
         ("False alarms among clean images", percent(real(found.get("false_alarm")))),
+        ("Sites whose images it cannot tell apart", number(found.get("unknown_sites"))),
     ]
 
 

@@ -49,6 +49,7 @@ def summary(
             "detection": {
                 "auroc": histogram.auroc(said["detection"]),
                 "false_alarm": sums.ratio(said, "false_alarms", "clean"),
+                "unknown_sites": int(said["unknown"][0]),
             },
         },
         "arms": {

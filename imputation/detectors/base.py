@@ -29,6 +29,11 @@ class Detector(Protocol):
         """
         ...
 
+    @property
+    def unknown(self) -> bool:
+        """Whether it cannot tell what is clean at this site, and so flags nothing."""
+        ...
+
     def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
         """Learn how a site's images look, noisy ones among them.
 

@@ -44,9 +44,11 @@ _FARTHEST = 25.0  # standard deviations at which a sign has said all that it can
 _NARROWEST = 0.05
 _MOST = 50.0
 _LOOKED_AT, _FEWEST, _OF_EACH = 240, 20, 28
+_FEWEST_SHARE = 0.05
 _SHRINKAGE = 1e-3
 _STEPS = 200
 _TRIES = 50
+_UNKNOWN = "unknown"
 _PARTS = ("center", "scale", "weights", "bias")
 
 
@@ -62,7 +64,9 @@ def evidence(*, threshold: float = 0.0) -> Detector:
     Calibrated, a second regression sets the site's own images against copies of them that are
     damaged on purpose, and the score is the mean of both. Which of the site's images are clean is
     the site's word, where it gives it of 20 images; otherwise the first regression's. Where
-    neither names 20, nothing is learnt.
+    neither names 20, nothing is learnt. Where the first regression holds fewer than one in
+    twenty for clean, of 20 at least, the answer is *unknown* and nothing is flagged: either
+    hardly any are, or they look like nothing that it knows.
 
     Args:
         threshold: scores above it are flagged; 0 is where damage is as likely as none.
@@ -106,6 +110,8 @@ class Evidence:
 
     threshold: float
     regressions: tuple[Regression, ...]
+    unknown: bool = False
+    """Whether it cannot tell what is clean at this site, and so flags nothing."""
 
     @property
     def kinds(self) -> Mapping[str, bool]:
@@ -113,11 +119,17 @@ class Evidence:
         return {name: name in STRUCTURAL for name in KINDS}
 
     def calibration(self, images: Tensor, vouched: Tensor) -> Calibration:
-        """Return the site's own regression; nothing where too few images are held to be clean."""
+        """Return the site's own regression; nothing where too few images are held to be clean.
+
+        Where next to none are, though there are images enough, it says that nothing is known.
+        """
         images, vouched = images[:_LOOKED_AT], vouched[:_LOOKED_AT]
         clean = images[vouched == 0]
         if len(clean) < _FEWEST:
-            clean = images[(vouched != 1) & ~self.flag(self.score(images))]
+            unsaid = images[vouched != 1]
+            clean = unsaid[~self.flag(self.score(unsaid))]
+            if len(unsaid) >= _FEWEST and len(clean) < _FEWEST_SHARE * len(unsaid):
+                return {_UNKNOWN: np.ones(1)}
         if len(clean) < _FEWEST:
             return {}
         measured, kinds = [signs.measured(clean)], [0] * len(clean)
@@ -132,6 +144,8 @@ class Evidence:
         """Return the mean of this detector and what it has learnt of a site."""
         if not kept:
             return self
+        if _UNKNOWN in kept:
+            return dataclasses.replace(self, unknown=True)
         own = Regression(*(torch.from_numpy(np.array(kept[name])) for name in _PARTS))
         return dataclasses.replace(self, regressions=(*self.regressions, own))
 
@@ -146,8 +160,8 @@ class Evidence:
         return _log_odds(self.logits(images))
 
     def flag(self, scores: Tensor) -> Tensor:
-        """Return (n,) bool."""
-        return scores > self.threshold
+        """Return (n,) bool; none where the answer is *unknown*."""
+        return (scores > self.threshold) & (not self.unknown)
 
     def examine(self, images: Tensor) -> Examined:
         """Return scores, flags and the likeliest kinds."""

@@ -56,6 +56,11 @@ class Residual:
     threshold: float
 
     @property
+    def unknown(self) -> bool:
+        """False: the thresholds are the same everywhere."""
+        return False
+
+    @property
     def kinds(self) -> Mapping[str, bool]:
         """One: what is added and what is hidden come in one image."""
         return {"noise": False}

@@ -71,6 +71,7 @@ class FakeSite:
             score=self.flagged.astype(np.float32),
             alarm=self.flagged,
             flagged=self.flagged,
+            clean=~self.flagged,
         )
 
     def mended(self, name: str, by: str) -> Mended:

@@ -65,6 +65,7 @@ class FakeSite:
             score=seen.score,
             alarm=seen.alarm,
             flagged=self.flagged,
+            clean=~self.flagged,
         )
 
     @property

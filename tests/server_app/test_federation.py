@@ -251,6 +251,25 @@ def test_a_detector_is_calibrated_on_what_a_site_trains_on(tmp_path: Path) -> No
     assert same(weights(first, "imputer"), weights(again, "imputer"))
 
 
+def test_where_a_detector_cannot_tell_nothing_is_changed_but_what_the_site_vouches_for(
+    tmp_path: Path,
+) -> None:
+    changes = {
+        "data": "phantom(count=120, size=32)", "noise": "gaussian(std=0.3)",
+        "noise_fraction": 1.0, "detector": "evidence()", "arms": "raw,imputed",
+    }  # fmt: skip
+    _, blind = run(tiny(tmp_path, noise_known=False, **changes), sites=2)
+    assert blind["imputation"]["detection"]["unknown_sites"] == 2
+    assert blind["images"]["flagged"] == blind["images"]["mended"] == 0
+    assert blind["images"]["train"] > 40
+    # The simulation says of its test images which are noisy: those it could not have told.
+    assert blind["imputation"]["detection"]["false_alarm"] == 0
+    _, told = run(tiny(tmp_path, noise_known=True, run_name="told", **changes), sites=2)
+    assert told["images"]["flagged"] == told["images"]["train"]
+    assert told["images"]["mended"] > 0
+    assert told["imputation"]["detection"]["unknown_sites"] == 0
+
+
 def test_no_path_of_this_machine_in_any_file_or_message(tmp_path: Path) -> None:
     settings = tiny(tmp_path)
     net = grid(settings, 2, {1: failing("train")})

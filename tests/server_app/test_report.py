@@ -49,7 +49,7 @@ def summary() -> dict[str, Any]:
                 "imputed": {"n": 375, "psnr": 25.871, "ssim": 0.8123},
                 "filter:median": {"n": 375, "psnr": 19.2, "ssim": 0.5012},
             },
-            "detection": {"auroc": 0.98765, "false_alarm": 0.0312},
+            "detection": {"auroc": 0.98765, "false_alarm": 0.0312, "unknown_sites": 1},
             "routes": {"grain": "imputer", "impulses": "median()"},
             "validation": {
                 "blur": {"imputer": 24.04, "median()": 22.16},  # too few to be routed

@@ -117,3 +117,28 @@ def test_calibration_needs_no_gradients_to_be_kept_around_it() -> None:
     assert outside.keys() == inside.keys()
     assert outside
     assert all((outside[name] == inside[name]).all() for name in outside)
+
+
+def test_where_hardly_any_image_looks_clean_nothing_is_flagged_unless_the_site_vouches() -> None:
+    detector: Detector = DETECTORS.build("evidence")
+    clean = torch.cat([phantom(seed) for seed in range(25)])
+    rough = (
+        clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
+    ).clamp(0, 1)
+    unsaid = torch.full((25,), -1, dtype=torch.int8)
+    lost = detector.calibrated(detector.calibration(rough, unsaid))
+    assert lost.unknown
+    assert not lost.flag(lost.score(rough)).any()
+    assert bool((lost.score(rough) > 0).all())
+    # Two clean ones among them, or a word from the site, and it knows again.
+    mixed = torch.cat([clean[:2], rough[2:]])
+    for images, vouched in (
+        (mixed, unsaid),
+        (torch.cat([clean, rough]), torch.tensor([0] * 25 + [-1] * 25)),
+    ):
+        found = detector.calibrated(detector.calibration(images, vouched.to(torch.int8)))
+        assert not found.unknown
+        assert bool(found.flag(found.score(rough)).all())
+    # Of a handful of images nobody can say what most of a site's are like.
+    few = detector.calibrated(detector.calibration(rough[:5], unsaid[:5]))
+    assert bool(few.flag(few.score(rough)).all())
