@@ -116,10 +116,12 @@ def corrupted(images: Tensor, spec: str, *why: str | int) -> Tensor:
     return torch.stack(made).mul(65535).round().div(65535)
 
 
-def mending_of(file: ModelFile, train: Tensor, seed: int) -> tuple[Mending, Mending]:
+def mending_of(
+    file: ModelFile, train: Tensor, seed: int, spec: str = MIXTURE
+) -> tuple[Mending, Mending]:
     """Return the imputer with its routes and without, at a site half of whose images are noisy."""
     site = train.clone()
-    site[::2] = corrupted(train[::2], MIXTURE, "site", seed)
+    site[::2] = corrupted(train[::2], spec, "site", seed)
     plain: Detector = plugins.DETECTORS.build(file.settings.detector)
     vouched = torch.full((len(site),), -1, dtype=torch.int8)
     detector = plain.calibrated(plain.calibration(site, vouched))
