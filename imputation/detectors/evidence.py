@@ -44,7 +44,7 @@ _FARTHEST = 25.0  # standard deviations at which a sign has said all that it can
 _NARROWEST = 0.05
 _MOST = 50.0
 _LOOKED_AT, _FEWEST, _OF_EACH = 240, 20, 28
-_FEWEST_SHARE = 0.05
+_ENOUGH, _FEWEST_SHARE = 40, 0.02
 _SHRINKAGE = 1e-3
 _STEPS = 200
 _TRIES = 50
@@ -65,7 +65,7 @@ def evidence(*, threshold: float = 0.0) -> Detector:
     damaged on purpose, and the score is the mean of both. Which of the site's images are clean is
     the site's word, where it gives it of 20 images; otherwise the first regression's. Where
     neither names 20, nothing is learnt. Where the first regression holds fewer than one in
-    twenty for clean, of 20 at least, the answer is *unknown* and nothing is flagged: either
+    fifty for clean, of 40 at least, the answer is *unknown* and nothing is flagged: either
     hardly any are, or they look like nothing that it knows.
 
     Args:
@@ -128,7 +128,7 @@ class Evidence:
         if len(clean) < _FEWEST:
             unsaid = images[vouched != 1]
             clean = unsaid[~self.flag(self.score(unsaid))]
-            if len(unsaid) >= _FEWEST and len(clean) < _FEWEST_SHARE * len(unsaid):
+            if len(unsaid) >= _ENOUGH and len(clean) < _FEWEST_SHARE * len(unsaid):
                 return {_UNKNOWN: np.ones(1)}
         if len(clean) < _FEWEST:
             return {}

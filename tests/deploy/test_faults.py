@@ -27,6 +27,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.timeout(900)]
 
 SITES = ("site-0", "site-1")
 STRUCK = "site-1"
+WORKER = "client_app.warm.worker"
 DEADLINE = 75.0
 OURS: dict[str, Any] = {"min-sites": 1, "deadline": DEADLINE, "join-deadline": 75.0}
 LINES = {"imputation": 0, "classification": 3}
@@ -78,6 +79,8 @@ FAULTS = (
     Fault("kill -9 of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", KILL),
           "goes on"),
     Fault("SIGTERM of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", TERM),
+          "goes on"),
+    Fault("kill -9 of a site's warm worker", _worker(f"{STRUCK}-superexec", WORKER, KILL),
           "goes on"),
     Fault("kill -9 of a site's superexec", _service(f"{STRUCK}-superexec", KILL), "goes on"),
     Fault("SIGTERM of a site's superexec", _service(f"{STRUCK}-superexec", TERM), "goes on"),

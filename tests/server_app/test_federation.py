@@ -255,7 +255,7 @@ def test_where_a_detector_cannot_tell_nothing_is_changed_but_what_the_site_vouch
     tmp_path: Path,
 ) -> None:
     changes = {
-        "data": "phantom(count=120, size=32)", "noise": "gaussian(std=0.3)",
+        "data": "phantom(count=160, size=32)", "noise": "gaussian(std=0.3)",
         "noise_fraction": 1.0, "detector": "evidence()", "arms": "raw,imputed",
     }  # fmt: skip
     _, blind = run(tiny(tmp_path, noise_known=False, **changes), sites=2)

@@ -121,11 +121,11 @@ def test_calibration_needs_no_gradients_to_be_kept_around_it() -> None:
 
 def test_where_hardly_any_image_looks_clean_nothing_is_flagged_unless_the_site_vouches() -> None:
     detector: Detector = DETECTORS.build("evidence")
-    clean = torch.cat([phantom(seed) for seed in range(25)])
+    clean = torch.cat([phantom(seed) for seed in range(45)])
     rough = (
         clean + 0.2 * torch.randn(clean.shape, generator=torch.Generator().manual_seed(1))
     ).clamp(0, 1)
-    unsaid = torch.full((25,), -1, dtype=torch.int8)
+    unsaid = torch.full((45,), -1, dtype=torch.int8)
     lost = detector.calibrated(detector.calibration(rough, unsaid))
     assert lost.unknown
     assert not lost.flag(lost.score(rough)).any()
@@ -134,7 +134,7 @@ def test_where_hardly_any_image_looks_clean_nothing_is_flagged_unless_the_site_v
     mixed = torch.cat([clean[:2], rough[2:]])
     for images, vouched in (
         (mixed, unsaid),
-        (torch.cat([clean, rough]), torch.tensor([0] * 25 + [-1] * 25)),
+        (torch.cat([clean, rough]), torch.tensor([0] * 45 + [-1] * 45)),
     ):
         found = detector.calibrated(detector.calibration(images, vouched.to(torch.int8)))
         assert not found.unknown
