@@ -45,7 +45,7 @@ class Mending:
 
     Args:
         model: the imputer, in evaluation mode.
-        routes: "kind=method" each; kinds that are not named are the imputer's.
+        routes: "class=method" each; classes that are not named are the imputer's.
         kinds: the detector's, True for structural ones.
         examine: asks the detector.
     """
@@ -61,7 +61,7 @@ class Mending:
         self.examine = examine
         self.structural = np.array(list(kinds.values()), dtype=np.bool_)
         methods = routing.read(routes)
-        self.methods = [methods.get(kind, routing.IMPUTER) for kind in kinds]
+        self.methods = [methods.get(name, routing.IMPUTER) for name in routing.classes(kinds)]
 
     def __call__(self, images: Tensor) -> Outcome:
         """Mend (n, C, H, W) in [0, 1], all of them held to be noisy; n may be 0."""
@@ -92,7 +92,7 @@ class Mending:
         self, images: Tensor, made: restoration.Restoration, kind: Rows
     ) -> list[tuple[Rows, Tensor, bool]]:
         """Return attempts in order: rows, what becomes of them, and whether to be strict."""
-        methods = np.array(self.methods)[kind]
+        methods = np.array(self.methods)[routing.classified(kind, images, made.image)]
         routed = methods == routing.IMPUTER
         inside = np.flatnonzero(routed & self.structural[kind])
         attempts = [

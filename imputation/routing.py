@@ -1,16 +1,19 @@
-"""Which method mends which kind of noise: whichever validates better across all sites.
+"""Which method mends which noise: whichever validates better across all sites.
 
-A classical filter can be better than a network at one kind (a median at impulses). So every site
-sets the imputer and the filters to clean validation images with the run's noise on them, sorted
-by what its detector takes that noise for, and the merged PSNR decides.
+A classical filter can be better than a network at one kind (a median at impulses), or where there
+is little of it. So every site sets the imputer and the filters to clean validation images with the
+run's noise on them, sorted by what its detector takes that noise for and by how much the imputer
+would change, and the merged PSNR decides.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -27,10 +30,13 @@ from imputation.noise import mixture
 IMPUTER = "imputer"
 """The method that is no filter."""
 
+LEVELS: Mapping[str, float] = {"weak": 0.1, "medium": 0.2, "strong": math.inf}
+"""Noise by the root mean square of what the imputer would change, which is below these."""
+
 _LOOKED_AT = 64
 _MOST_DRAWS = 8
 _FEWEST = 8
-"""Images of a kind below which a comparison decides nothing."""
+"""Images of a class below which a comparison decides nothing."""
 
 Method = Callable[[Tensor], Tensor]
 """(n, C, H, W) in [0, 1] to the same, mended."""
@@ -62,28 +68,50 @@ def filtering(text: str) -> Method:
 
 
 def compared(model: nn.Module, site: Site, settings: Settings, task: Task) -> Sums:
-    """Return, per kind of noise, ``<kind>/n`` and the summed ``<kind>/psnr`` of every method.
+    """Return, per class of noise, ``<class>/n`` and the summed ``<class>/psnr`` of every method.
 
     The imputer comes first, then :func:`filters`; nothing is compared where there are none, or
     where the site has no validation image that it holds to be clean.
     """
-    methods: list[Method] = [lambda images: restoration.restored(model, images).image]
-    methods += [filtering(text) for text in filters(settings)]
+    others = [filtering(text) for text in filters(settings)]
+    names = classes(site.kinds)
     total = {
-        f"{kind}/{key}": np.zeros(length)
-        for kind in site.kinds
-        for key, length in (("n", 1), ("psnr", len(methods)))
+        f"{name}/{key}": np.zeros(length)
+        for name in names
+        for key, length in (("n", 1), ("psnr", 1 + len(others)))
     }
-    target = _targets(site) if len(methods) > 1 else None
+    target = _targets(site) if others else None
     if target is None:
         return total
     noisy = _corrupted(target, settings, task, site.name)
-    seen = site.examine(noisy).kind
-    decibel = np.stack([quality.psnr(method(noisy), target).numpy() for method in methods])
-    for number, kind in enumerate(site.kinds):
-        total[f"{kind}/n"] += float((seen == number).sum())
-        total[f"{kind}/psnr"] += decibel[:, seen == number].sum(1)
+    imputed = restoration.restored(model, noisy).image
+    seen = classified(site.examine(noisy).kind, noisy, imputed)
+    made = [imputed, *(method(noisy) for method in others)]
+    decibel = np.stack([quality.psnr(images, target).numpy() for images in made])
+    for number, name in enumerate(names):
+        total[f"{name}/n"] += float((seen == number).sum())
+        total[f"{name}/psnr"] += decibel[:, seen == number].sum(1)
     return total
+
+
+def classes(kinds: Iterable[str]) -> list[str]:
+    """Return the names of the classes that noise is sorted into, "kind_level" each."""
+    return [f"{kind}_{level}" for kind in kinds for level in LEVELS]
+
+
+def classified(
+    kinds: npt.NDArray[np.int64], images: Tensor, imputed: Tensor
+) -> npt.NDArray[np.int64]:
+    """Return (n,): the place of each image's noise in :func:`classes`.
+
+    Args:
+        kinds: (n,), of :meth:`fedmend.site.Site.examine`.
+        images: (n, C, H, W) in [0, 1], noisy.
+        imputed: the same, as the imputer would have them.
+    """
+    change = (imputed - images).square().mean((1, 2, 3)).sqrt().numpy()
+    levels: npt.NDArray[np.int64] = np.digitize(change, list(LEVELS.values()))
+    return kinds * len(LEVELS) + levels
 
 
 def _targets(site: Site) -> Tensor | None:
@@ -106,33 +134,63 @@ def _corrupted(target: Tensor, settings: Settings, task: Task, name: str) -> Ten
 
 
 def decided(merged: Sums, settings: Settings) -> tuple[str, ...]:
-    """Return "kind=method" for every kind that the sites have met often enough, sorted.
+    """Return "class=method" for every class of the kinds that were met often enough, sorted.
 
-    A draw goes to the imputer.
-    """
-    means = table(merged, settings, fewest=_FEWEST)
-    return tuple(f"{kind}={max(mean, key=mean.__getitem__)}" for kind, mean in means.items())
-
-
-def table(merged: Sums, settings: Settings, fewest: int = 1) -> dict[str, dict[str, float]]:
-    """Return the mean PSNR in dB of every method, the imputer first, by kind, sorted.
-
-    Args:
-        merged: of :func:`compared`.
-        settings: of the run.
-        fewest: images of a kind, below which it is left out.
+    A class that was met too rarely has what its kind as a whole is mended best by. A draw goes to
+    the imputer.
     """
     methods = [IMPUTER, *filters(settings)]
     if len(methods) == 1:
+        return ()
+    every = _met(merged)
+    nothing = Met(0.0, np.zeros(len(methods)))
+    whole = {_kind(name): nothing for name in every}
+    for name, met in every.items():
+        whole[_kind(name)] = whole[_kind(name)].and_also(met)
+    chosen = {
+        name: met if met.images >= _FEWEST else whole[_kind(name)] for name, met in every.items()
+    }
+    return tuple(
+        f"{name}={methods[int(np.argmax(met.psnr))]}"
+        for name, met in chosen.items()
+        if met.images >= _FEWEST
+    )
+
+
+class Met(NamedTuple):
+    """The validation images of one class of noise."""
+
+    images: float
+    psnr: npt.NDArray[np.float64]
+    """(methods,), in dB, summed over the images."""
+
+    def and_also(self, other: Met) -> Met:
+        """Return both together."""
+        return Met(self.images + other.images, self.psnr + other.psnr)
+
+
+def _met(merged: Sums) -> dict[str, Met]:
+    """Return the classes of :func:`compared`'s sums, sorted."""
+    names = sorted(key.removesuffix("/n") for key in merged if key.endswith("/n"))
+    return {name: Met(float(merged[f"{name}/n"][0]), merged[f"{name}/psnr"]) for name in names}
+
+
+def _kind(name: str) -> str:
+    return name.rpartition("_")[0]
+
+
+def table(merged: Sums, settings: Settings) -> dict[str, dict[str, float]]:
+    """Return the mean PSNR in dB of every method, the imputer first, by class that was met."""
+    methods = [IMPUTER, *filters(settings)]
+    if len(methods) == 1:
         return {}
-    count = {key.removesuffix("/n"): float(merged[key][0]) for key in merged if key.endswith("/n")}
     return {
-        kind: dict(zip(methods, (merged[f"{kind}/psnr"] / n).tolist(), strict=True))
-        for kind, n in sorted(count.items())
-        if n >= fewest
+        name: dict(zip(methods, (met.psnr / met.images).tolist(), strict=True))
+        for name, met in _met(merged).items()
+        if met.images
     }
 
 
 def read(routes: Sequence[str]) -> Mapping[str, str]:
-    """Return the method of each kind from "kind=method" strings."""
-    return {kind: method for kind, _, method in (route.partition("=") for route in routes)}
+    """Return the method of each class from "class=method" strings."""
+    return {name: method for name, _, method in (route.partition("=") for route in routes)}

@@ -159,7 +159,7 @@ svg text.name { font-weight: 650; font-size: 14px; }
 <p class="lead">Mean PSNR in dB of clean validation images with noise on them, sorted by what the detector takes it for. Marked: what mends that kind. The imputer also mends kinds that too few images were met of.</p>
 <div class="scroll" role="region" aria-label="What mends which kind of noise" tabindex="0">
 <table>
-<thead><tr><th scope="col">Kind</th>{% for method in routes.methods %}<th scope="col">{{ method }}</th>{% endfor %}</tr></thead>
+<thead><tr><th scope="col">Noise</th>{% for method in routes.methods %}<th scope="col">{{ method }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in routes.rows %}
 <tr><th scope="row">{{ row.kind }}</th>{% for cell in row.cells %}<td{% if cell.chosen %} class="best"{% endif %}>{{ cell.text }}{% if cell.chosen %}<span class="hidden"> (chosen)</span>{% endif %}</td>{% endfor %}</tr>

@@ -26,7 +26,7 @@ from imputation.noise import mixture
 KINDS: Mapping[str, str] = {
     "grain": "gaussian(std=0.02..0.3)",
     "speckle": "speckle(std=0.08..0.5)",
-    "impulses": "saltpepper(share=0.004..0.2)",
+    "impulses": "saltpepper(share=0.004..0.05) | saltpepper(share=0.05..0.4)",
     "stripes": "stripes(offset=0.01..0.1, gain=0.01..0.1, dead=0..0.05)",
     "blocks": "blocks(share=0.02..0.3)",
     "strokes": "strokes(size=thin) | strokes(size=medium)",

@@ -113,7 +113,7 @@ class Container:
             self._family.members(), key=lambda each: each.create_time(), reverse=True
         ):
             with contextlib.suppress(psutil.Error):
-                if any(Path(word).name == program for word in process.cmdline()[:3]):
+                if any(Path(word).name == program for word in process.cmdline()[:4]):
                     return process
         return None
 

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from imputation import restoration
 from imputation.mending import HOPELESS, Mending
+from imputation.routing import LEVELS
 from tests.imputation.fakes import KINDS, Painter, examined
 
 SIDE = 16
@@ -22,8 +23,10 @@ def picture(*, dark: int = 0, white: int = 0) -> Tensor:
     return image
 
 
-def mending(painter: Painter, *routes: str) -> Mending:
-    return Mending(painter.eval(), routes, KINDS, examined)
+def mending(painter: Painter, **routes: str) -> Mending:
+    """Return the imputer at work, a kind's method the same however much noise there is."""
+    named = [f"{kind}_{level}={way}" for kind, way in routes.items() for level in LEVELS]
+    return Mending(painter.eval(), named, KINDS, examined)
 
 
 @torch.inference_mode()
@@ -67,7 +70,7 @@ def test_noise_that_only_the_site_sees_is_mended_too() -> None:
 @torch.inference_mode()
 def test_a_filter_mends_the_kind_that_is_its_own() -> None:
     images = torch.stack([picture(dark=5), picture(white=4)])
-    routed = mending(Painter(), "grain=median(size=5)", "blocks=imputer")(images)
+    routed = mending(Painter(), grain="median(size=5)", blocks="imputer")(images)
     plain = mending(Painter())(images)
     assert torch.equal(routed.images[1], plain.images[1])
     assert torch.equal(plain.images[0], torch.full_like(images[0], 0.5))
@@ -77,7 +80,7 @@ def test_a_filter_mends_the_kind_that_is_its_own() -> None:
 @torch.inference_mode()
 def test_where_the_filter_fails_the_imputer_is_tried() -> None:
     images = torch.stack([picture(dark=100)])
-    outcome = mending(Painter(), "grain=median(size=1)")(images)
+    outcome = mending(Painter(), grain="median(size=1)")(images)
     assert torch.equal(outcome.images, torch.full_like(images, 0.5))
 
 

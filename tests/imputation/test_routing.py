@@ -32,7 +32,10 @@ def site(count: int, clean: int) -> FakeSite:
 def test_what_validates_better_mends_a_kind() -> None:
     chosen = settings()
     said = routing.compared(Painter(grey=0.9).eval(), site(8, 4), chosen, TASK)
-    assert float(sum(said[f"{kind}/n"][0] for kind in ("grain", "blocks"))) == 32  # 8 draws of 4
+    # Eight draws of four images, under noise that this imputer would paint over.
+    count = {key: float(said[key][0]) for key in said if key.endswith("/n") and said[key][0]}
+    assert count.keys() == {"grain_strong/n", "blocks_strong/n"}
+    assert sum(count.values()) == 32
     routes = routing.read(routing.decided(said, chosen))
     assert set(routes.values()) == {"median(size=5)"}
     table = routing.table(said, chosen)
@@ -76,12 +79,28 @@ def test_without_filters_nothing_is_compared() -> None:
 
 def test_too_few_images_decide_nothing() -> None:
     said = {
-        "grain/n": np.array([7.0]),
-        "grain/psnr": np.array([70.0, 140.0, 210.0]),
-        "blocks/n": np.array([8.0]),
-        "blocks/psnr": np.array([80.0, 160.0, 80.0]),
+        "grain_weak/n": np.array([7.0]),
+        "grain_weak/psnr": np.array([70.0, 140.0, 210.0]),
+        "blocks_weak/n": np.array([8.0]),
+        "blocks_weak/psnr": np.array([80.0, 160.0, 80.0]),
     }
-    assert routing.decided(said, settings()) == ("blocks=gaussian(sigma=3)",)
+    assert routing.decided(said, settings()) == ("blocks_weak=gaussian(sigma=3)",)
+    # One more of the kind, and the kind as a whole is known.
+    said |= {"grain_strong/n": np.array([1.0]), "grain_strong/psnr": np.array([90.0, 10.0, 10.0])}
+    assert routing.decided(said, settings()) == (
+        "blocks_weak=gaussian(sigma=3)",
+        "grain_strong=median(size=5)",
+        "grain_weak=median(size=5)",
+    )
+
+
+def test_noise_is_sorted_by_kind_and_by_how_much_the_imputer_would_change() -> None:
+    kinds = ["grain", "blocks"]
+    images = torch.full((4, 1, 4, 4), 0.5)
+    imputed = images + torch.tensor([0.01, 0.15, -0.25, 0.4])[:, None, None, None]
+    found = routing.classified(np.array([0, 0, 1, 0]), images, imputed)
+    names = [routing.classes(kinds)[place] for place in found]
+    assert names == ["grain_weak", "grain_medium", "blocks_strong", "grain_strong"]
 
 
 def test_a_chain_of_filters_is_a_method() -> None:
