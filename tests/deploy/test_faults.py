@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import threading
 import time
@@ -160,7 +161,7 @@ def test_a_run_outlives(
     if fault.cuts and not hospitals.network.cuttable:
         pytest.skip("no link can be cut here: it takes root and ip netns")
     hospitals.await_online(*SITES)
-    name = "-".join(request.node.callspec.id.replace(",", "").replace("'", "").split())
+    name = re.sub(r"\W+", "-", request.node.callspec.id)
     run = hospitals.submit({**OURS, "run-name": name})
     folder = hospitals.folder(name)
     await_(partial(_in_mid_round, hospitals, folder, phase), "mid-round", 240)
