@@ -146,7 +146,9 @@ def test_private_files_come_as_secrets_and_never_as_words(file: str) -> None:
 @pytest.mark.parametrize(("_file", "service"), SERVICES)
 def test_a_command_is_one_that_the_program_takes(_file: str, service: dict[str, Any]) -> None:
     program, *words = [str(each) for each in service["command"]]
-    if program == "python":  # which becomes what follows
+    if words[0] == "/opt/fedmend/supernode.py":
+        program, *words = "flower-supernode", *words[1:]
+    elif program == "python":  # which becomes what follows
         assert words[0] == "/opt/fedmend/compact.py"
         assert f"--database={words[1]}" in words
         program, *words = words[2:]
