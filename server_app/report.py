@@ -153,7 +153,7 @@ def route_rows(mending: Table) -> dict[str, Any]:
     methods = list(next(iter(table.values()), {}))
     rows = [
         {
-            "kind": str(kind),
+            "kind": str(kind).replace("_", ", "),
             "cells": [
                 {
                     "text": number(real(values.get(method)), 1),

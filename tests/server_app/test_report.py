@@ -50,11 +50,11 @@ def summary() -> dict[str, Any]:
                 "filter:median": {"n": 375, "psnr": 19.2, "ssim": 0.5012},
             },
             "detection": {"auroc": 0.98765, "false_alarm": 0.0312, "unknown_sites": 1},
-            "routes": {"grain": "imputer", "impulses": "median()"},
+            "routes": {"grain_weak": "imputer", "impulses_weak": "median()"},
             "validation": {
-                "blur": {"imputer": 24.04, "median()": 22.16},  # too few to be routed
-                "grain": {"imputer": 27.31, "median()": 21.42},
-                "impulses": {"imputer": 25.11, "median()": 28.93},
+                "blur_weak": {"imputer": 24.04, "median()": 22.16},  # too few to be routed
+                "grain_weak": {"imputer": 27.31, "median()": 21.42},
+                "impulses_weak": {"imputer": 25.11, "median()": 28.93},
             },
         },
         "arms": {
@@ -247,7 +247,7 @@ def test_marks_the_best_of_each_column(page: Page) -> None:
 def test_says_what_mends_which_kind(page: Page) -> None:
     chosen = [text for tag, text in page.texts if tag == "td" and text in {"24.0", "27.3", "28.9"}]
     assert chosen == ["24.0", "27.3", "28.9"]
-    assert {"blur", "grain", "impulses", "median()"} <= set(page.shown("th"))
+    assert {"blur, weak", "grain, weak", "impulses, weak", "median()"} <= set(page.shown("th"))
     bare = summary()
     bare["imputation"] |= {"routes": {}, "validation": {}}
     assert "What mends which kind of noise" not in Page(rendered(bare, lines())).shown("h3")
