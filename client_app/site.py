@@ -29,7 +29,7 @@ from imputation.detectors.base import Calibration, Detector, examined
 from imputation.noise import mixture
 from imputation.routing import filtering
 
-_VERSION = "4"  # of what a view holds; a change of it makes cached views anew
+_VERSION = "5"  # of what a view holds; a change of it makes cached views anew
 _CALIBRATED_ON = 256
 _FILTERED_AT_ONCE = 256
 _CALIBRATION = "calibration-"  # in front of a detector's arrays, beside the training view's
@@ -197,9 +197,10 @@ class LocalSite:
 
         A simulation knows which of them it has corrupted, and keeps it to itself.
         """
-        count = min(len(images), _CALIBRATED_ON)
-        word = np.full(count, -1, np.int8) if self.settings.simulates_noise else noisy[:count]
-        return images.take(range(count)), torch.from_numpy(word)
+        word = np.full(len(images), -1, np.int8) if self.settings.simulates_noise else noisy
+        # What is vouched for as clean first: it must not lie beyond those that are looked at.
+        rows = np.argsort(word != 0, kind="stable")[:_CALIBRATED_ON]
+        return images.take(rows), torch.from_numpy(word[rows])
 
     def _calibration(self) -> Calibration:
         """Return what the detector has learnt of the training images."""

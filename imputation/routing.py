@@ -110,7 +110,7 @@ def classified(
         imputed: the same, as the imputer would have them.
     """
     change = (imputed - images).square().mean((1, 2, 3)).sqrt().numpy()
-    levels: npt.NDArray[np.int64] = np.digitize(change, list(LEVELS.values()))
+    levels: npt.NDArray[np.int64] = np.digitize(change, list(LEVELS.values())[:-1])
     return kinds * len(LEVELS) + levels
 
 
