@@ -101,6 +101,9 @@ def test_noise_is_sorted_by_kind_and_by_how_much_the_imputer_would_change() -> N
     found = routing.classified(np.array([0, 0, 1, 0]), images, imputed)
     names = [routing.classes(kinds)[place] for place in found]
     assert names == ["grain_weak", "grain_medium", "blocks_strong", "grain_strong"]
+    # A network that fails is sorted somewhere, too; its work is refused later.
+    lost = routing.classified(np.array([1]), images[:1], imputed[:1] * torch.nan)
+    assert routing.classes(kinds)[lost[0]] == "blocks_strong"
 
 
 def test_a_chain_of_filters_is_a_method() -> None:
