@@ -72,7 +72,8 @@ def _batches(
         generator = randomness.generator(task.seed, "augment", site, task.round, step)
         target = selection.targets(rows)
         drawn = randomness.generator(task.seed, "as-acquired", site, task.round, step)
-        acquired = group.as_acquired * torch.rand(len(rows), generator=drawn)
+        most = group.as_acquired * (task.round - 1 + step / steps) / task.rounds
+        acquired = most * torch.rand(len(rows), generator=drawn)
         yield Batch(
             image=augment.augment(selection.take(rows, acquired), generator),
             target=target,

@@ -13,9 +13,10 @@ LEAST = 60.0
 class Patience:
     """The end of a message's time.
 
-    A SuperNode takes its next message when it has answered the one before, and nothing reaches it
-    in between. So work that nobody waits for any more (its round has gone on, or the run was
-    stopped) must end by itself; the site is then free for the next round.
+    A SuperNode takes its next message when it has answered the one before, and no message reaches
+    it in between. So work that nobody waits for any more, as its round has gone on, must end by
+    itself; the site is then free for the next round. (That a run has ended, a SuperNode started by
+    ``deploy/image/supernode.py`` asks for itself; Flower's own works on until this time is over.)
 
     Args:
         deadline: of the run's rounds, in seconds.

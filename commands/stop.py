@@ -1,7 +1,7 @@
 """``fedmend stop``: end a run.
 
-A simulation ends with all of its sites. Real sites that are at work end with the round's deadline,
-as Flower has no way to reach them before: see :mod:`client_app.patience`.
+A simulation ends with all of its sites. Real sites that are at work ask every ten seconds whether
+their run goes on (``deploy/image/supernode.py``), and end half a minute later at most.
 """
 
 from __future__ import annotations

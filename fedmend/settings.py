@@ -85,8 +85,9 @@ class ClassificationSettings(PhaseSettings):
     """What mended images count for in training: ``even``, as much as others; ``balanced``, shown at
     most as often as all others together; ``confidence``, as much as they are to be believed."""
     as_acquired: float
-    """How far at most, in training, a mended image goes back to what it was as acquired, from 0 to
-    1: each time it is shown a share up to this one is drawn."""
+    """How far at most a mended image goes back to what it was as acquired at the end of training,
+    from 0 to 1: each time it is shown a share is drawn, up to one that grows evenly from 0 to
+    this."""
 
 
 @dataclass(frozen=True, kw_only=True)
