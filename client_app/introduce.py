@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from client_app.site import LocalSite
-from fedmend import __version__, histogram, training
+from fedmend import histogram, installed, training
 from fedmend.site import VIEWS
 from fedmend.sums import Sums
 from fedmend.wire import Introduction
@@ -20,7 +20,7 @@ def introduction(site: LocalSite) -> Introduction:
     classes = sorted({record.label for record in records if record.label is not None})
     return Introduction(
         name=site.name,
-        version=__version__,
+        version=installed.version(),
         models=training.fingerprint(site.settings),
         classes=tuple(classes),
         channels=site.settings.channels,

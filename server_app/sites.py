@@ -136,11 +136,11 @@ class Sites:
     def _unfit(self, said: Introduction) -> str:
         """Return why a site cannot take part; empty: it can."""
         if said.version != __version__:
-            return f"it runs fedmend {said.version}, the coordinator {__version__}"
+            return f"it has fedmend {said.version} installed, and this run is of {__version__}"
         if said.models != self._models:
             return (
-                "its program, though of the same version, builds other networks of the run's "
-                "settings than the coordinator's"
+                "it builds other networks of the run's settings than the coordinator: one of the "
+                "two has other libraries"
             )
         return "" if float(said.sums["train"][0]) else "it has no usable training image"
 

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 import httpx
@@ -143,7 +144,13 @@ class Hospitals:
             self.start_service("deploy/site/compose.yml", service, site, self.folder_of(site))
 
     def start_service(
-        self, file: str, service: str, machine: str, given: Path, without: str = ""
+        self,
+        file: str,
+        service: str,
+        machine: str,
+        given: Path,
+        without: str = "",
+        environment: Mapping[str, str] = MappingProxyType({}),
     ) -> Container:
         """Start one container.
 
@@ -153,6 +160,7 @@ class Hospitals:
             machine: where it runs.
             given: folder with the files that it is given.
             without: beginning of a word of its command to leave out.
+            environment: beside its image's.
         """
         net, state = self.network, self.state(machine)
         address = f"{net.address(HUB)}:{net.port(HUB, PORT)}"
@@ -173,7 +181,7 @@ class Hospitals:
         if net.kind == "loopback":
             words = [word.replace("--host=0.0.0.0", "--host=127.0.0.1") for word in words]
         name = f"{machine}-{service}"
-        limits = {**image_environment(), "OMP_NUM_THREADS": "1"}
+        limits = {**image_environment(), "OMP_NUM_THREADS": "1", **environment}
         self.containers[name] = Container(name, [*net.prefix(machine), *words], limits, state)
         self.containers[name].start()
         return self.containers[name]

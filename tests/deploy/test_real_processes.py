@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from functools import partial
@@ -11,6 +12,7 @@ import pytest
 
 from commands.provisioning import keys as key_pairs
 from commands.provisioning.federation import Federation
+from fedmend import __version__
 from tests.deploy.containers import Container, await_
 from tests.deploy.hospitals import HUB, PATIENCE, Hospitals, fedmend, opened
 from tests.deploy.simulation import comparable, simulated, unlike
@@ -98,3 +100,24 @@ def test_it_comes_to_what_a_simulation_comes_to_whoever_knocks(
     models = ("imputer", *(f"classifier-{arm}" for arm in ARMS.split(",")))
     assert unlike(real, same, models) == []
     assert sorted(hospitals.register()) == sorted([*SITES, "no-key", "wrong-ca", "unknown"])
+
+
+def test_a_site_with_another_version_installed_is_refused_by_name(
+    hospitals: Hospitals, tmp_path: Path
+) -> None:
+    """It runs the coordinator's program, as every site does: what it has installed counts."""
+    metadata = tmp_path / "fedmend-0.0.9.dist-info" / "METADATA"
+    metadata.parent.mkdir()
+    metadata.write_text("Metadata-Version: 2.1\nName: fedmend\nVersion: 0.0.9\n")
+    late = SITES[-1]
+    hospitals.containers[f"{late}-superexec"].stop()
+    hospitals.start_service(
+        SITE_FILE, "superexec", late, hospitals.folder_of(late),
+        environment={"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    outcome = hospitals.run(arms="raw", run_name="old-version", imputation__rounds=0)
+    assert outcome.outcome == "completed", outcome
+    summary = json.loads((hospitals.folder("old-version") / "summary.json").read_text())
+    ours = f"it has fedmend 0.0.9 installed, and this run is of {__version__}"
+    assert summary["sites"]["refused"] == {late: ours}
+    assert summary["sites"]["used"] == len(SITES) - 1

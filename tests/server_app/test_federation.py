@@ -365,7 +365,9 @@ def test_sites_with_another_program_are_refused_by_name(tmp_path: Path) -> None:
     _, summary = run(settings, sites=4, faults=faults)
     refused = summary["sites"]["refused"]
     assert list(refused) == ["site-1", "site-2", "site-3"]
-    assert refused["site-1"] == f"it runs fedmend 0.0.1, the coordinator {__version__}"
+    assert refused["site-1"] == (
+        f"it has fedmend 0.0.1 installed, and this run is of {__version__}"
+    )
     for name in ("site-2", "site-3"):
         assert "builds other networks" in refused[name]
     assert summary["sites"]["used"] == 1
