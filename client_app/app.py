@@ -82,6 +82,7 @@ def query(message: Message, context: Context) -> Message:
     logs.concern(Subject(run, site=member.name))
     site = member.site(settings, settings.class_list, run, joining=True, progress=Sparsely(log))
     answer = introduction(site)
+    member.check_policy(int(answer.sums["train"][0]))
     if answer.sums["unknown"].any():
         log.warning(
             "the detector %s cannot tell what is clean here: but for what the site says itself, "

@@ -32,9 +32,7 @@ def own_settings(node: Mapping[str, object], settings: Settings) -> Settings:
         SettingsError: a value that cannot be, or a device that this machine lacks.
     """
     device, threads = node.get("device", settings.device), node.get("threads", settings.threads)
-    warm = node.get("keep-warm", 0)
-    if type(warm) is not int or warm < 0:
-        raise SettingsError(f"this site's keep-warm must be seconds, 0 or more; got {warm!r}")
+    _whole(node, "keep-warm", 0, "seconds, 0 or more")
     if not isinstance(device, str):
         raise SettingsError(f"this site's device must be text in quotes; got {device!r}")
     if type(threads) is not int:
@@ -44,6 +42,18 @@ def own_settings(node: Mapping[str, object], settings: Settings) -> Settings:
     if not _usable(device):
         raise SettingsError(f"this site's machine has no device {device}")
     return own
+
+
+def _whole(node: Mapping[str, object], key: str, least: int, wanted: str) -> int:
+    """Return a whole number of a node's configuration; the least it may be where it is not set.
+
+    Raises:
+        SettingsError: it is none, or less.
+    """
+    value = node.get(key, least)
+    if type(value) is not int or value < least:
+        raise SettingsError(f"this site's {key} must be {wanted}; got {value!r}")
+    return value
 
 
 def _usable(device: str) -> bool:
@@ -64,22 +74,34 @@ class Member:
     folder: Path
     busy: bool = False
     """Whether other sites decode images of their own on this machine at the same time."""
+    workers: int = 0
+    """Processes that decode; 0: one a core."""
+    least_images: int = 0
+    """Policy: training images below which the site takes part in no run."""
 
     @classmethod
     def of(cls, node: Mapping[str, object], node_id: int, settings: Settings) -> Member:
         """Read a node's configuration.
 
         A simulated node has ``partition-id`` and ``num-partitions`` and takes the run's ``data``.
-        A real one has its own ``data``, and perhaps ``name`` and ``cache-dir``; its ``device`` and
-        ``threads`` are for :func:`own_settings`.
+        A real one has its own ``data``, and perhaps ``name``, ``cache-dir``, ``workers`` and
+        ``least-images``; its ``device`` and ``threads`` are for :func:`own_settings`.
 
         Raises:
             DataError: a real site without data of its own.
+            SettingsError: a number that cannot be.
         """
         folder = private_folder(str(node.get("cache-dir", settings.cache_dir)))
         if "data" in node:
             name = str(node.get("name", f"site-{node_id}"))
-            return cls(name, str(node["data"]), Share(), folder)
+            return cls(
+                name,
+                str(node["data"]),
+                Share(),
+                folder,
+                workers=_whole(node, "workers", 0, "a number of processes, 0 (one a core) or more"),
+                least_images=_whole(node, "least-images", 0, "a number of images, 0 or more"),
+            )
         if "partition-id" not in node or "num-partitions" not in node:
             raise DataError(
                 'this site has no data: set data="<reader>(…)" in its own node-config; a path '
@@ -143,9 +165,21 @@ class Member:
             # Where simulated sites share a source, one decodes and the others wait for it, so that
             # a machine's cores are as free for it as a real site's. Sites with images of their own
             # decode side by side, as many as the simulation has workers of so many threads.
-            workers=settings.threads if self.busy else cores(),
+            workers=settings.threads if self.busy else self.workers or cores(),
             progress=progress,
         )
+
+    def check_policy(self, images: int) -> None:
+        """Check that the site may take part with so many training images.
+
+        Raises:
+            DataError: it may not.
+        """
+        if images < self.least_images:
+            raise DataError(
+                "its own policy keeps it out: it takes part with so many training images "
+                "(least-images in its site file) and has fewer"
+            )
 
     def store(self, task: Task) -> SiteStore:
         """Return the site's own state in one arm of one run."""

@@ -21,7 +21,8 @@ from fedmend.spec import parse_term
 
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")
 _THREADS = range(1, 1025)
-_NUMBERS = ("threads", "keep-warm")
+_WORKERS = range(1025)
+_NUMBERS = ("threads", "workers", "keep-warm", "least-images")
 REQUIRED = ("name", "data", "coordinator")
 
 
@@ -114,6 +115,16 @@ def _keep_warm(value: object) -> None:
         raise SettingsError(f"it must be seconds, 0 or more; got {value}")
 
 
+def _workers(value: object) -> None:
+    if value not in _WORKERS:
+        raise SettingsError(f"it must be from 0 (one a core) to {_WORKERS.stop - 1}; got {value}")
+
+
+def _least_images(value: object) -> None:
+    if not isinstance(value, int) or value < 0:
+        raise SettingsError(f"it must be a number of images, 0 or more; got {value}")
+
+
 def _threads(value: object) -> None:
     if value not in _THREADS:
         raise SettingsError(f"it must be from 1 to {_THREADS.stop - 1}; got {value}")
@@ -126,5 +137,7 @@ _CHECKS: Mapping[str, Callable[[object], object]] = {
     "cache-dir": _cache_dir,
     "device": _device,
     "threads": _threads,
+    "workers": _workers,
     "keep-warm": _keep_warm,
+    "least-images": _least_images,
 }
