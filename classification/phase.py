@@ -29,6 +29,8 @@ from fedmend.wire import Task
 
 _LEAST_WEIGHT, _MOST_WEIGHT = 0.25, 4.0
 _MOST_TRUST = 8.0
+_AS_OFTEN = 1 / 3
+_MOST_OFTEN = 8.0
 
 
 def hyper(settings: Settings) -> PhaseSettings:
@@ -86,21 +88,26 @@ def mended_share(selection: Selection) -> float:
     return float((selection.place[selection.kept] >= 0).mean()) if len(selection.kept) else 0.0
 
 
-def balances(selection: Selection, group: ClassificationSettings) -> bool:
-    """Say whether every second image is to be one that is not mended, though there are fewer.
+def shown_share(mended: float) -> float:
+    """Return how much of what a balanced round shows is mended, of how much the arm has mended.
 
-    What mended images show is smoother than what the classifier is to see: where they are nine in
-    ten it learns to look at nothing finer.
+    What mended images show is smoother than what the classifier is to see, and says less of its
+    class. So each is shown a third as often as its number would have it; but no other image is
+    shown more than eight times as often, or few would be learnt by heart.
+
+    >>> [round(shown_share(share), 2) for share in (0, 0.3, 0.9, 0.99, 1)]
+    [0.0, 0.1, 0.3, 0.92, 1.0]
     """
-    return group.weighting == "balanced" and 0.5 < mended_share(selection) < 1
+    return max(mended * _AS_OFTEN, 1 - _MOST_OFTEN * (1 - mended))
 
 
 def frequency(selection: Selection, group: ClassificationSettings) -> npt.NDArray[np.float64]:
     """Return (n,): how often a round goes through each row of the view, beside the mean."""
-    if not balances(selection, group):
-        return np.ones(len(selection.place))
     share = mended_share(selection)
-    return np.where(selection.place >= 0, 0.5 / share, 0.5 / (1 - share))
+    if group.weighting != "balanced" or share in (0, 1):
+        return np.ones(len(selection.place))
+    shown = shown_share(share)
+    return np.where(selection.place >= 0, shown / share, (1 - shown) / (1 - share))
 
 
 def rows_in_order(
@@ -108,13 +115,15 @@ def rows_in_order(
 ) -> Rows:
     """Return the rows that a round goes through, (length,); empty where the arm has none."""
     kept = selection.kept
-    if not balances(selection, group):
+    share = mended_share(selection)
+    if group.weighting != "balanced" or share in (0, 1):
         return sequence(selection.labelled, kept, length, site, task)
     mended = selection.place[kept] >= 0
     generator = randomness.generator(task.seed, "balance", site, task.round)
-    whole = torch.randperm(length, generator=generator).numpy() < length // 2
+    drawn = torch.randperm(length, generator=generator).numpy()
+    smooth = drawn < round(length * shown_share(share))
     order = np.empty(length, dtype=np.int64)
-    for places, rows in ((whole, kept[~mended]), (~whole, kept[mended])):
+    for places, rows in ((~smooth, kept[~mended]), (smooth, kept[mended])):
         order[places] = sequence(selection.labelled, rows, int(places.sum()), site, task)
     return order
 

@@ -82,8 +82,8 @@ class ClassificationSettings(PhaseSettings):
     """Phase 2."""
 
     weighting: str
-    """What mended images count for in training: ``even``, as much as others; ``balanced``, shown at
-    most as often as all others together; ``confidence``, as much as they are to be believed."""
+    """What mended images count for in training: ``even``, as much as others; ``balanced``, shown a
+    third as often; ``confidence``, as much as they are to be believed."""
     as_acquired: float
     """How far at most a mended image goes back to what it was as acquired at the end of training,
     from 0 to 1: each time it is shown a share is drawn, up to one that grows evenly from 0 to

@@ -498,8 +498,9 @@ class Doubtful(FakeSite):
     ("weighting", "noisy", "wanted"),
     [
         ("even", 12, (1.0, 1.0)),
-        ("balanced", 12, (0.5 * 16 / 12, 0.5 * 16 / 4)),
-        ("balanced", 4, (1.0, 1.0)),
+        ("balanced", 12, (1 / 3, 3.0)),
+        ("balanced", 4, (1 / 3, 11 / 9)),
+        ("balanced", 15, (8 / 15, 8.0)),  # the one that is not mended, eight times as often
         ("balanced", 16, (1.0, 1.0)),
         ("confidence", 8, (1.0, 1.0)),
     ],
