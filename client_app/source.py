@@ -24,7 +24,7 @@ from client_app.workers import Mapped, Work, Workers
 from fedmend.errors import RunError
 from fedmend.records import Index, Pixels, Reader, Record, Rejected
 
-_DECODER = "5"  # of what pixels become; a change of it decodes everything anew
+_DECODER = "6"  # of what pixels become; a change of it decodes everything anew
 
 Step = Literal["reading", "decoding"]
 """Files that are looked at, and images that are decoded."""
