@@ -20,6 +20,7 @@ from torch.nn import functional
 from classification import augment, metrics
 from classification.selection import Rows, Selection, select
 from fedmend import randomness
+from fedmend.accumulation import piecewise
 from fedmend.phase import Batch, Phase
 from fedmend.plugins import BACKBONES
 from fedmend.settings import ClassificationSettings, PhaseSettings, Settings
@@ -220,8 +221,9 @@ def evaluate(model: nn.Module, batches: Iterable[Batch], task: Task) -> Sums:
     model.eval()
     logits, labels = [torch.empty(0, len(task.classes))], [torch.empty(0, dtype=torch.int64)]
     for batch in batches:
-        logits.append(model(batch.image.to(device)).float().cpu())
-        labels.append(batch.target)
+        for part, answers in piecewise(lambda part: model(part.image.to(device)), batch):
+            logits.append(answers.float().cpu())
+            labels.append(part.target)
     model.train(was_training)
     return metrics.sums(torch.cat(logits), torch.cat(labels))
 

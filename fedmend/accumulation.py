@@ -1,4 +1,4 @@
-"""Gradients of a batch that may be larger than the device's memory.
+"""Batches that may be larger than the device's memory.
 
 Where memory runs out, the batch is halved until its parts fit, and their gradients are summed: the
 step is the whole batch's, up to rounding. That holds for losses that are means over images, as
@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,6 +19,12 @@ from fedmend.errors import RunError
 from fedmend.phase import Batch
 
 log = logging.getLogger("fedmend.training")
+
+_T = TypeVar("_T")
+TOO_LARGE = (
+    "a single image does not fit into this device's memory: take a smaller model or image-size, or "
+    "device=cpu"
+)
 
 Losses = Mapping[str, Tensor]
 """Mean over a batch of each submodule's loss; no two of them share a graph."""
@@ -80,14 +86,42 @@ class Accumulation:
         with torch.no_grad():
             for buffer, before in zip(self._model.buffers(), kept, strict=True):
                 buffer.copy_(before)
-        gc.collect()
-        if torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        release()
         log.warning(
             "out of memory with %d images at a time: going on with %d, gradients accumulated",
             tried,
             self.most,
         )
+
+
+def piecewise(compute: Callable[[Batch], _T], batch: Batch) -> Iterator[tuple[Batch, _T]]:
+    """Yield a batch and what is computed of it, in halves where the device's memory runs out.
+
+    For what has no gradients, and comes to the same for an image whatever the others are.
+
+    Raises:
+        RunError: the memory does not hold what a single image takes.
+    """
+    try:
+        whole = compute(batch)
+    except RuntimeError as error:
+        if not out_of_memory(error):
+            raise
+        if len(batch.image) <= 1:
+            raise RunError(TOO_LARGE) from None
+    else:
+        yield batch, whole
+        return
+    release()
+    for part in parts(batch, (len(batch.image) + 1) // 2):
+        yield from piecewise(compute, part)
+
+
+def release() -> None:
+    """Give back what a device holds for computations that were broken off."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def parts(batch: Batch, most: int) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ import torch.nn.functional as functional
 from torch import Tensor, nn
 
 from fedmend import plugins, sums
+from fedmend.accumulation import piecewise
 from fedmend.phase import Batch, Phase
 from fedmend.records import Pixels, in_parts, quantised
 from fedmend.settings import ImputationSettings, Settings
@@ -109,11 +110,16 @@ def _evaluate(model: nn.Module, batches: Iterable[Batch], task: Task) -> sums.Su
     del task
     device = next(model.parameters()).device
     total = {"n": np.zeros(1), "psnr": np.zeros(1)}
+
+    def restore(part: Batch) -> Tensor:
+        restored: Restored = model(part.image.to(device))
+        return restored.image.clamp(0, 1).cpu()
+
     for batch in batches:
-        restored: Restored = model(batch.image.to(device))
-        decibel = quality.psnr(restored.image.clamp(0, 1).cpu(), batch.target)
-        total["n"] += len(decibel)
-        total["psnr"] += float(decibel.double().sum())
+        for part, images in piecewise(restore, batch):
+            decibel = quality.psnr(images, part.target)
+            total["n"] += len(decibel)
+            total["psnr"] += float(decibel.double().sum())
     return total
 
 

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from fedmend import accumulation
+from fedmend.errors import RunError
 from imputation.denoisers.base import Restored
 
 _AT_ONCE = 16
@@ -34,8 +36,25 @@ def restored(model: nn.Module, images: Tensor, at_once: int = _AT_ONCE) -> Resto
     Args:
         model: an imputer in evaluation mode.
         images: on any device.
-        at_once: images that the network is always given; the last ones are filled up.
+        at_once: images that the network is always given; the last ones are filled up. Half as many
+            where the device's memory does not hold them.
+
+    Raises:
+        RunError: it does not hold one.
     """
+    while True:
+        try:
+            return _in_parts(model, images, at_once)
+        except RuntimeError as error:
+            if not accumulation.out_of_memory(error):
+                raise
+            if at_once == 1:
+                raise RunError(accumulation.TOO_LARGE) from None
+        accumulation.release()  # out of the handler, which holds on to what was computed so far
+        at_once //= 2
+
+
+def _in_parts(model: nn.Module, images: Tensor, at_once: int) -> Restoration:
     parts = [
         _restored(model, images[start : start + at_once], at_once)
         for start in range(0, len(images), at_once)

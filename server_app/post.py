@@ -99,8 +99,8 @@ class Post:
     def _heed_stop(self) -> None:
         """End the run where that is asked for.
 
-        A site that is at work cannot be told: it takes no message before it has answered. It ends
-        by itself when the round's deadline is over.
+        A site that is at work takes no message before it has answered; its SuperNode asks
+        for itself whether the run goes on (``deploy/image/supernode.py``).
 
         Raises:
             RunError: it was asked for.

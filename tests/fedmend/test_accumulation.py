@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fedmend.accumulation import Accumulation, out_of_memory, parts
+from fedmend.accumulation import Accumulation, out_of_memory, parts, piecewise
 from fedmend.errors import RunError
 from fedmend.phase import Batch
 
@@ -110,3 +110,25 @@ def test_other_errors_are_not_held_to_be_memory() -> None:
     with pytest.raises(RuntimeError, match="shape mismatch"):
         Accumulation(Small(), wrong).backward(batch())
     assert not out_of_memory(RuntimeError("shape mismatch"))
+
+
+@pytest.mark.parametrize("most", [1, 3, 5, 1000])
+def test_what_has_no_gradients_is_halved_too(most: int) -> None:
+    model, given = Small(most=most), batch(13)
+    with torch.inference_mode():
+        wanted = Small()(given.image)
+        made = list(piecewise(lambda part: model(part.image), given))
+    torch.testing.assert_close(torch.cat([each for _, each in made]), wanted)
+    assert torch.equal(torch.cat([part.image for part, _ in made]), given.image)
+    assert all(len(part.image) <= most for part, _ in made)
+
+
+def test_an_image_that_does_not_fit_is_said() -> None:
+    with pytest.raises(RunError, match="a single image does not fit"):
+        list(piecewise(lambda part: Small(most=0)(part.image), batch(4)))
+    with pytest.raises(RuntimeError, match="shape mismatch"):
+        list(piecewise(_wrong, batch(4)))
+
+
+def _wrong(part: Batch) -> Tensor:
+    raise RuntimeError("shape mismatch")
