@@ -5,7 +5,8 @@ Source: Carr et al., "RSNA Screening Mammography Breast Cancer Detection", Kaggl
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections import Counter
+from collections.abc import Collection, Mapping
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -52,14 +53,9 @@ class Rsna(NamedTuple):
             DataError: a table cannot be used, or lacks a column.
         """
         labels = Labels(_key)
-        nested = {
-            part: any("/" in _key(path, None).partition("/")[2] for path in tree.names()
-                      if path.startswith(f"{part}_images/"))
-            for part in (_TRAIN, _TEST)
-        }  # fmt: skip
+        keys = {_key(path, None) for path in tree.names()}
         for name in self.tables(tree):
-            part = name.removesuffix(".csv")
-            _add(labels, table.parsed(tree.table(name)), part, nested=nested[part])
+            _add(labels, table.parsed(tree.table(name)), name.removesuffix(".csv"), keys)
         return labels
 
 
@@ -79,12 +75,19 @@ def _plain(name: str) -> str:
     return name.removesuffix(suffix) if suffix.lower() in _SUFFIXES else name
 
 
-def _add(labels: Labels, read: table.Table, part: str, *, nested: bool) -> None:
-    """Add one table's rows.
+def _add(labels: Labels, read: table.Table, part: str, keys: Collection[str]) -> None:
+    """Add one table's rows, each by where its own image lies.
+
+    Args:
+        labels: that they are added to.
+        read: the table.
+        part: of the data that it is about.
+        keys: of all files that there are.
 
     Raises:
         DataError: it lacks a column.
     """
+    nested = _is_nested(read, part, keys)
     _check_columns(read, part, nested=nested)
     for row in read.rows:
         source = f"{part}.csv row {row.number}"
@@ -92,14 +95,25 @@ def _add(labels: Labels, read: table.Table, part: str, *, nested: bool) -> None:
             labels.refuse("", source, "the row has not as many cells as the header")
             continue
         image, patient = _plain(row.cells[_IMAGE]), row.cells.get(_PATIENT, "")
+        flat = f"{part}/{image}"
         if not image or (nested and not patient):
             labels.refuse("", source, "the row names no image")
             continue
-        key = f"{part}/{patient}/{image}" if nested else f"{part}/{image}"
+        own = f"{part}/{patient}/{image}"
+        key = flat if flat in keys and own not in keys else own if patient else flat
         try:
             labels.add(key, source, _claim(row.cells, part))
         except DataError as error:
             labels.refuse(key, source, str(error))
+
+
+def _is_nested(read: table.Table, part: str, keys: Collection[str]) -> bool:
+    """Say whether patients have folders: no row's image lies beside them, nor do most files."""
+    rows = (row.cells for row in read.rows if row.cells is not None)
+    if any(f"{part}/{_plain(cells.get(_IMAGE, ''))}" in keys for cells in rows):
+        return False
+    depths = Counter(key.count("/") for key in keys if key.startswith(f"{part}/"))
+    return depths[1] < depths.total() - depths[1]
 
 
 def _check_columns(read: table.Table, part: str, *, nested: bool) -> None:

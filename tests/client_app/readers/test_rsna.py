@@ -95,6 +95,40 @@ def test_the_flat_form(tmp_path: Path, suffix: str) -> None:
     assert found["train_images/image_001.dcm"].group == hashlib.sha256(b"P1").hexdigest()
 
 
+def flat(folder: Path) -> Path:
+    for number in range(3):
+        write(folder / "train_images" / f"{number}.dcm", number)
+    (folder / "train.csv").write_text("image_id,cancer\n0,0\n1,1\n2,0\n")
+    return folder
+
+
+@pytest.mark.parametrize("stray", ["sub/Thumbs.db", "0/Thumbs.db", "sub/more/Thumbs.db"])
+def test_a_stray_file_in_a_folder_makes_no_folders_of_patients(tmp_path: Path, stray: str) -> None:
+    place = flat(tmp_path) / "train_images" / stray
+    place.parent.mkdir(parents=True)
+    place.write_bytes(b"thumbs")
+    index = rsna(path=tmp_path).index()
+    assert reasons(index) == {f"train_images/{stray}": "not a DICOM file"}
+    assert [record.label for record in by_path(index).values()].count("cancer") == 1
+    assert len(index.records) == 3
+
+
+def test_a_stray_file_beside_the_folders_of_patients_changes_nothing(published: Path) -> None:
+    (published / "train_images" / "Thumbs.db").write_bytes(b"thumbs")
+    index = rsna(path=published).index()
+    assert len(index.records) == 9
+    assert reasons(index) == {"train_images/Thumbs.db": "not a DICOM file"}
+
+
+def test_each_row_finds_its_image_in_a_folder_or_beside_it(published: Path) -> None:
+    place = published / "train_images"
+    (place / "10006" / "462822612.dcm").rename(place / "462822612.dcm")
+    index = rsna(path=published).index()
+    assert not index.rejected
+    assert by_path(index)["train_images/462822612.dcm"].label == "negative"
+    assert by_path(index)["train_images/10006/462822613.dcm"].label == "cancer"
+
+
 def test_rows_and_images_without_each_other_are_listed(published: Path) -> None:
     write(published / "train_images" / "10006" / "1.dcm", 60)
     (published / "train_images" / "10006" / "462822612.dcm").write_bytes(b"")
