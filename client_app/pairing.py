@@ -11,11 +11,9 @@ def checked(classifier: ModelFile, imputer: ModelFile | None) -> Arm:
     """Return the classifier's arm, once it is known that the files can work together.
 
     Raises:
-        DataError: they do not fit each other, or contradict themselves.
+        DataError: they do not fit each other.
         SettingsError: the arm needs an imputer, or has no use for one.
     """
-    for file in (classifier, *([imputer] if imputer else [])):
-        _check_itself(file)
     if classifier.arm not in ARMS:
         raise DataError(
             f"the classifier is of arm {classifier.arm!r}, which this version of fedmend does not "
@@ -34,18 +32,6 @@ def checked(classifier: ModelFile, imputer: ModelFile | None) -> Arm:
     if imputer is not None:
         _check_pair(classifier, imputer)
     return arm
-
-
-def _check_itself(file: ModelFile) -> None:
-    settings = file.settings
-    if (file.channels, file.image_size) != (settings.channels, settings.image_size):
-        raise DataError(
-            f"the {file.kind} file contradicts itself: {file.channels} channels and "
-            f"{file.image_size} pixels a side, in its settings {settings.channels} and "
-            f"{settings.image_size}"
-        )
-    if file.kind == "classifier" and len(set(file.classes)) < max(len(file.classes), 2):
-        raise DataError("the classifier file does not name two classes or more, each once")
 
 
 def _check_pair(classifier: ModelFile, imputer: ModelFile) -> None:

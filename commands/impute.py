@@ -74,7 +74,7 @@ def _mender(imputer: Path, options: Options) -> tuple[Mender, Made]:
     Raises:
         DataError: the model file does not fit.
         SpecError: the detector cannot be built.
-        SettingsError: no such device or number of threads.
+        SettingsError: no such device or number of threads, or the device has too little memory.
     """
     file = models.read(imputer, "imputer")
     spec = options.detector or file.settings.detector
@@ -83,8 +83,15 @@ def _mender(imputer: Path, options: Options) -> tuple[Mender, Made]:
     settings = dataclasses.replace(file.settings, device=options.device)
     checks.ranges(settings)
     torch.set_num_threads(options.threads)
+    network = file.build()
     try:
-        network = placed(file.build(), settings)
+        network = placed(network, settings)
+    except torch.OutOfMemoryError as error:
+        raise SettingsError(
+            f"the imputer is too large for the memory of device {options.device!r}: make room "
+            "there, or give another --device",
+            local=str(error).partition("\n")[0],
+        ) from error
     except (AssertionError, RuntimeError) as error:
         raise SettingsError(
             f"device {options.device!r} cannot be used on this machine", local=str(error)

@@ -26,7 +26,9 @@ def imputer(*, channels: int = 1, size: int = 16, seed: int = 0) -> ModelFile:
         image_size=size,
         classes=(),
         arm="",
-        settings=Settings.read({"detector": "residual()"}),
+        settings=Settings.read(
+            {"detector": "residual()", "channels": channels, "image-size": size}
+        ),
         arrays={name: value.detach().clone() for name, value in network.state_dict().items()},
     )
 

@@ -201,6 +201,35 @@ def test_a_file_of_another_model_says_what_it_expected(site_tree: Path, tmp_path
     assert "should be" in result.stderr
 
 
+def test_a_model_file_that_makes_no_sense_is_one_sentence(site_tree: Path, tmp_path: Path) -> None:
+    path, out = tmp_path / "imputer.safetensors", tmp_path / "out"
+    file = imputer()
+    lost = {name: torch.full_like(value, torch.nan) for name, value in file.arrays.items()}
+    for change, sentence in (
+        ({"spec": "autoencoder(width=10000000)"}, "the model of the imputer file cannot be built"),
+        ({"arrays": lost}, "weights that are not finite"),
+        ({"image_size": 8}, "contradicts itself"),
+    ):
+        dataclasses.replace(file, **change).write(path)
+        result = invoked(site_tree / "site-0", path, out)
+        assert result.exit_code == 2, result.output
+        assert sentence in " ".join(result.stderr.split())
+        assert "device" not in result.stderr
+    assert not out.exists()
+
+
+def test_a_device_with_too_little_memory_is_told_from_one_that_is_not_there(
+    site_tree: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(network: object, settings: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB")
+
+    monkeypatch.setattr("commands.impute.placed", full)
+    result = invoked(site_tree / "site-0", model, tmp_path / "out")
+    assert result.exit_code == 2
+    assert "too large for the memory of device 'auto'" in " ".join(result.stderr.split())
+
+
 def test_the_detector_can_be_chosen(site_tree: Path, model: Path, tmp_path: Path) -> None:
     source = site_tree / "site-0"
     result = invoked(source, model, tmp_path / "out", "--detector", "residual(threshold=19.9)")

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
@@ -92,3 +94,109 @@ def test_a_model_of_another_version_is_refused_by_its_spec(tmp_path: Path) -> No
     file.write(tmp_path / "m.safetensors")
     with pytest.raises(SpecError, match="dreamer"):
         models.read(tmp_path / "m.safetensors", "imputer").build()
+
+
+@pytest.mark.parametrize("kind", ["imputer", "classifier"])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), float("-inf")])
+def test_weights_that_are_not_finite_are_refused(tmp_path: Path, kind: Kind, value: float) -> None:
+    file, model = made(kind)
+    name = next(iter(model.state_dict()))
+    broken = file.arrays[name].clone()
+    broken.view(-1)[-1] = value
+    dataclasses.replace(file, arrays={**file.arrays, name: broken}).write(tmp_path / "m")
+    with pytest.raises(DataError, match=f"the {kind} file has weights that are not finite") as told:
+        models.read(tmp_path / "m", kind)
+    assert name in told.value.local
+    assert name not in str(told.value)
+
+
+def test_weights_that_the_model_cannot_hold_are_refused_too(tmp_path: Path) -> None:
+    file, model = made()
+    name = next(iter(model.state_dict()))
+    wide = torch.full_like(file.arrays[name], 1e300, dtype=torch.float64)
+    dataclasses.replace(file, arrays={**file.arrays, name: wide}).write(tmp_path / "m")
+    with pytest.raises(DataError, match="weights that are not finite"):
+        models.read(tmp_path / "m", "imputer").build()
+
+
+@pytest.mark.parametrize("kind", ["imputer", "classifier"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"image_size": 8}, {"image_size": 0}, {"image_size": -4}, {"image_size": 10**9},
+        {"channels": 7}, {"channels": 3},
+    ],
+)  # fmt: skip
+def test_a_file_that_contradicts_its_own_settings_is_refused(
+    tmp_path: Path, kind: Kind, change: dict[str, Any]
+) -> None:
+    dataclasses.replace(made(kind)[0], **change).write(tmp_path / "m")
+    with pytest.raises(DataError, match=f"the {kind} file contradicts itself"):
+        models.read(tmp_path / "m", kind)
+
+
+@pytest.mark.parametrize("classes", [(), ("ill",), ("ill", "ill")])
+def test_a_classifier_names_two_classes_or_more(tmp_path: Path, classes: tuple[str, ...]) -> None:
+    dataclasses.replace(made("classifier")[0], classes=classes).write(tmp_path / "m")
+    with pytest.raises(DataError, match="does not name two classes"):
+        models.read(tmp_path / "m", "classifier")
+
+
+def hostile(path: Path, text: str) -> Path:
+    safetensors.torch.save_file({"a": torch.zeros(1)}, path, metadata={"fedmend": text})
+    return path
+
+
+@pytest.mark.parametrize("kind", ["imputer", "classifier"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[" * 100_000,
+        '{"kind": KIND, "settings": ' + "[" * 100_000,
+        '{"kind": ' + "[" * 900 + "]" * 900 + "}",
+        "[]", "NaN", '{"kind": 7}', '{"kind": ["imputer"]}',
+    ],
+    ids=["deep", "deep settings", "deep kind", "list", "number", "numbered", "listed"],
+)  # fmt: skip
+def test_metadata_that_make_no_sense_are_one_sentence(
+    tmp_path: Path, kind: Kind, text: str
+) -> None:
+    path = hostile(tmp_path / "m", text.replace("KIND", json.dumps(kind)))
+    with pytest.raises(DataError, match=f"this is no {kind} file of fedmend's"):
+        models.read(path, kind)
+
+
+_DEEP: list[Any] = []
+for _ in range(300):
+    _DEEP = [_DEEP]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"settings": []}, {"settings": "x"}, {"settings": None}, {"settings": _DEEP},
+        {"settings": {"image-size": _DEEP}}, {"settings": {"magic": 1}},
+        {"image-size": float("inf")}, {"image-size": None}, {"image-size": []}, {"channels": {}},
+        {"classes": 3}, {"routes": 3},
+    ],
+    ids=str,
+)  # fmt: skip
+def test_entries_that_make_no_sense_are_one_sentence(
+    tmp_path: Path, change: dict[str, Any]
+) -> None:
+    sound = {
+        "kind": "imputer", "version": "9", "model": "autoencoder()", "channels": 1,
+        "image-size": 64, "classes": [], "settings": {},
+    }  # fmt: skip
+    text = json.dumps(sound)
+    assert models.read(hostile(tmp_path / "sound", text), "imputer").spec == "autoencoder()"
+    path = hostile(tmp_path / "m", json.dumps({**sound, **change}))
+    with pytest.raises(DataError, match="this is no imputer file of fedmend's"):
+        models.read(path, "imputer")
+
+
+@pytest.mark.parametrize("width", [10**7, 10**9, 10**19])
+def test_a_model_that_no_memory_holds_is_told(tmp_path: Path, width: int) -> None:
+    dataclasses.replace(made()[0], spec=f"autoencoder(width={width})").write(tmp_path / "m")
+    with pytest.raises(DataError, match=r"cannot be built on this machine: .* too large"):
+        models.read(tmp_path / "m", "imputer").build()
