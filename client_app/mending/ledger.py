@@ -6,10 +6,12 @@ import csv
 import hashlib
 import io
 import os
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
+from client_app import listing
 from client_app.mending.target import Target
 from fedmend.errors import RunError
 
@@ -44,6 +46,12 @@ class Row(NamedTuple):
     """SHA-256 (hex) of the output."""
 
 
+_OUTSIDE = ("source", "output", "reason", "detail")
+"""The texts that may hold what comes from outside; all else are words and numbers of our own."""
+_SHORT = {"n": "\n", "r": "\r", "t": "\t"}
+_ESCAPED = re.compile(r"\\([nrt]|x[0-9a-f]{2}|u[0-9a-f]{4}|U00(?:0[0-9a-f]|10)[0-9a-f]{4})")
+
+
 class Ledger:
     """The rows so far; each is on the disk as soon as it is noted.
 
@@ -68,12 +76,10 @@ class Ledger:
         if self._file is None:
             # Begun anew, for the last line may be half written.
             self.target.write(NAME, _text(self.rows.values()))
-            self._file = (self.target.root / NAME).open(
-                "a", encoding="utf-8", errors="surrogateescape", newline=""
-            )
+            self._file = (self.target.root / NAME).open("a", encoding="utf-8", newline="")
         for row in rows:
             self.rows[row.image] = row
-            csv.writer(self._file, lineterminator="\n").writerow(row)
+            csv.writer(self._file, lineterminator="\n").writerow(_told(row))
         self._file.flush()
 
     def finish(self, images: Iterable[str]) -> None:
@@ -96,8 +102,41 @@ def _text(rows: Iterable[Row]) -> bytes:
     made = io.StringIO(newline="")
     table = csv.writer(made, lineterminator="\n")
     table.writerow(Row._fields)
-    table.writerows(rows)
-    return made.getvalue().encode("utf-8", "surrogateescape")
+    table.writerows(map(_told, rows))
+    return made.getvalue().encode()
+
+
+def _told(row: Row) -> Row:
+    """Return a row as it is written, fit for a spreadsheet; scores may well begin with a -."""
+    return row._replace(**{name: _guarded(getattr(row, name)) for name in _OUTSIDE})
+
+
+def _meant(row: Row) -> Row:
+    """Return a row that was written as it was meant."""
+    return row._replace(**{name: _plain(getattr(row, name)) for name in _OUTSIDE})
+
+
+def _guarded(text: str) -> str:
+    r"""Guard a text so that it can be had back: paths are needed again to the letter.
+
+    >>> _guarded("-a\n.dcm"), _guarded("'a\\n"), _guarded("b.dcm")
+    ("'-a\\n.dcm", '\\x27a\\x5cn', 'b.dcm')
+    """
+    text = text.replace("\\", r"\x5c")
+    return listing.guarded(rf"\x27{text[1:]}" if text.startswith("'") else text)
+
+
+def _plain(text: str) -> str:
+    r"""Undo :func:`_guarded`.
+
+    >>> _plain(_guarded("-a\n'\\x5c.dcm")) == "-a\n'\\x5c.dcm"
+    True
+    """
+    return _ESCAPED.sub(_unescaped, text.removeprefix("'"))
+
+
+def _unescaped(found: re.Match[str]) -> str:
+    return _SHORT.get(found[1]) or chr(int(found[1][1:], 16))
 
 
 def _read(path: Path) -> Iterator[Row]:
@@ -110,6 +149,12 @@ def _read(path: Path) -> Iterator[Row]:
         reason = os.strerror(error.errno or 0).lower()
         raise RunError(f"{NAME} cannot be read: {reason}", local=str(path)) from error
     whole = text[: text.rfind("\n") + 1]
-    for cells in csv.reader(io.StringIO(whole, newline="")):
-        if len(cells) == len(Row._fields) and tuple(cells) != Row._fields:
-            yield Row._make(cells)
+    try:
+        for cells in csv.reader(io.StringIO(whole, newline="")):
+            if len(cells) == len(Row._fields) and tuple(cells) != Row._fields:
+                yield _meant(Row._make(cells))
+    except csv.Error as error:
+        raise RunError(
+            f"{NAME} cannot be read: it is no table any more; delete it, and all is mended anew",
+            local=f"{path}: {error}",
+        ) from error

@@ -26,6 +26,27 @@ def test_nothing_from_outside_is_a_formula(tmp_path: Path) -> None:
     assert cells == ["'=HYPERLINK(1)", "'+1", "'-1", "'@SUM(1)", "\\t=1", "plain=1"]
 
 
+def test_a_file_that_says_the_same_already_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "l.csv"
+    write(path, ("a",), [("x",)])
+    before = path.stat()
+    write(path, ("a",), [("x",)])
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    path.chmod(0o644)
+    write(path, ("a",), [("x",)])
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    write(path, ("a",), [("y",)])
+    assert path.read_text() == "a\ny\n"
+
+
+def test_a_list_takes_the_place_of_a_link_and_leaves_what_it_points_to(tmp_path: Path) -> None:
+    (tmp_path / "other.csv").write_text("a\nx\n")
+    (tmp_path / "other.csv").chmod(0o600)
+    (tmp_path / "l.csv").symlink_to(tmp_path / "other.csv")
+    write(tmp_path / "l.csv", ("a",), [("x",)])
+    assert not (tmp_path / "l.csv").is_symlink()
+
+
 @given(st.text(st.characters(), max_size=20) | st.just("\udcff\x1b[31m\u202e"))
 def test_whatever_a_name_holds_fits_on_one_line_of_text(text: str) -> None:
     shown = legible(text)

@@ -183,10 +183,10 @@ def test_predictions_are_sorted_by_place_and_touch_no_global_generator(done: Don
     assert torch.equal(before, torch.random.get_rng_state())
 
 
-def test_a_classifier_of_nan_is_refused(done: Done) -> None:
+def test_a_classifier_whose_answers_overflow_is_refused(done: Done) -> None:
     file = done.classifier("raw")
     name = next(name for name, array in file.arrays.items() if array.is_floating_point())
-    arrays = {**file.arrays, name: torch.full_like(file.arrays[name], torch.nan)}
+    arrays = {**file.arrays, name: torch.full_like(file.arrays[name], 3e38)}
     predictor = Predictor(dataclasses.replace(file, arrays=arrays), None, "cpu")
     with pytest.raises(DataError, match="answers are not finite"):
         predicted(predictor, done.tests)

@@ -35,6 +35,18 @@ def test_a_second_list_replaces_the_first(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_list_that_stays_the_same_is_left_alone(tmp_path: Path) -> None:
+    path = quarantine.write(tmp_path, [Rejected("a", "x")])
+    before = path.stat()
+    quarantine.write(tmp_path, [Rejected("a", "x")])
+    assert (path.stat().st_ino, path.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_no_name_is_a_formula(tmp_path: Path) -> None:
+    path = quarantine.write(tmp_path, [Rejected("-rf.dcm", "x", "=1+1\n@b")])
+    assert path.read_text().splitlines()[1:] == ["'-rf.dcm,x,'=1+1\\n@b"]
+
+
 def test_frames_that_fail_alike_are_one_bad_file(tmp_path: Path) -> None:
     path = quarantine.write(tmp_path, [Rejected("a", "x", "y")] * 3)
     assert path.read_text().splitlines()[1:] == ["a,x,y"]
