@@ -27,6 +27,8 @@ class Claim(NamedTuple):
 
 
 _END = b"\xff\xd9"
+_SOI = b"\xff\xd8"
+_SOS = b"\xff\xda"
 _SIZ = b"\xff\x4f\xff\x51"
 _BEGINNINGS = (b"\xff\xd8\xff", _SIZ)
 _FRAME_MARKERS = frozenset({*range(0xC0, 0xD0), 0xF7} - {0xC4, 0xC8, 0xCC})
@@ -59,11 +61,25 @@ def checked_frame(dataset: Dataset, claimed: Layout, index: int) -> bytes:
         raise Untrusted(INCONSISTENT, local=f"{said.bits} bits do not fit {claimed.allocated}")
     if _END not in frame.rstrip(b"\0")[-_TAIL:]:
         raise Untrusted(TRUNCATED, local=f"frame {index} has no end marker")
+    if frame[:2] == _SOI and (there := _scanned(frame)) < claimed.samples:
+        raise Untrusted(TRUNCATED, local=f"frame {index} has scans of {there} components")
     return frame
 
 
 _TAIL = 64
 """Bytes at the end of a frame, zeros apart, among which its end marker must be."""
+
+
+def _scanned(frame: bytes) -> int:
+    """Return how many components a JPEG's scans hold; a codec fills up those that have none.
+
+    It may be too many, where another segment has the same bytes. Entropy-coded data never do.
+    """
+    there, at = 0, frame.find(_SOS)
+    while 0 <= at < len(frame) - 4:
+        there += frame[at + 4]
+        at = frame.find(_SOS, at + 2)
+    return there
 
 
 def _frame(dataset: Dataset, claimed: Layout, index: int) -> bytes:
@@ -103,7 +119,7 @@ def claim(frame: bytes) -> Claim:
         Untrusted: it has no such header.
     """
     at = frame.find(_SIZ)
-    if frame[:2] != b"\xff\xd8" and at >= 0:
+    if frame[:2] != _SOI and at >= 0:
         return _jpeg_2000(frame[at + 4 :])
     return _jpeg(frame)
 
@@ -123,7 +139,7 @@ def _jpeg_2000(siz: bytes) -> Claim:
 
 def _jpeg(frame: bytes) -> Claim:
     """Walk the marker segments to the frame header."""
-    at = 2 if frame[:2] == b"\xff\xd8" else len(frame)
+    at = 2 if frame[:2] == _SOI else len(frame)
     while at + 4 <= len(frame) and frame[at] == 0xFF:
         marker = frame[at + 1]
         if marker == 0xFF or marker in _ALONE:

@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from client_app.dicom.codec import LENGTHS, READY
+from client_app.dicom.complaints import check_words
 from client_app.dicom.untrusted import UNDECODABLE, Untrusted
 from fedmend.errors import RunError
 
@@ -34,7 +35,7 @@ SECONDS_PER_SAMPLE = 1e-6
 SECONDS_PER_BYTE = 1e-5
 """Of a frame of JPEG Extended, which is decoded in Python."""
 _EXTENDED = "1.2.840.10008.1.2.4.51"
-_LONGEST_HEADER = 4096
+_LONGEST_HEADER = 16384
 _SCRIPT = Path(__file__).with_name("codec.py")
 _TYPES = frozenset({"|u1", "|i1", "<u2", "<i2", "<u4", "<i4"})
 
@@ -117,7 +118,7 @@ def decode(
         (H, W) or (H, W, 3), little endian integers.
 
     Raises:
-        Untrusted: the codec refused the frame, died over it, or took too long.
+        Untrusted: the codec refused the frame, missed some of it, died over it, or took too long.
         RunError: the process cannot be started.
     """
     if seconds is None:
@@ -179,6 +180,7 @@ def _most_bytes(header: Mapping[str, Any]) -> int:
 def _array(said: Mapping[str, Any], pixels: bytearray) -> npt.NDArray[Any]:
     if "error" in said:
         raise Untrusted(UNDECODABLE, local=str(said["error"]))
+    check_words(str(said["words"]))
     shape, kind = tuple(said["shape"]), str(said["dtype"])
     if kind not in _TYPES or math.prod(shape) * np.dtype(kind).itemsize != len(pixels):
         raise Untrusted(UNDECODABLE, local=f"the codec answered {kind} {shape}")
