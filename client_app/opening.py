@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from pathlib import Path
 
 from client_app.readers import raster
@@ -12,8 +11,9 @@ from fedmend.errors import DataError
 from fedmend.records import Reader
 from fedmend.spec import Term
 
-_LOOKED_AT = 1000
-"""Files that are looked at before a folder is held to have no DICOM."""
+_LOOKED_AT, _PICTURES_LOOKED_AT = 20_000, 1000
+"""Files that are looked at before a folder is held to have no DICOM; of those whose names say that
+they are pictures, fewer do."""
 
 
 def spec_for(text: str) -> str:
@@ -60,11 +60,14 @@ def _of_folder(path: Path) -> Term:
     tree, here = Tree(path), {"path": str(path)}
     if tree.status("train.csv")[0] >= 0 and (path / "train_images").is_dir():
         return Term("rsna", here)
-    names = list(islice(tree.names(), _LOOKED_AT))
-    if any(_is_dicom(tree, name) for name in names):
+    names = list(tree.names())
+    pictures = [name for name in names if Path(name).suffix.lower() in raster.SUFFIXES]
+    others = sorted(set(names).difference(pictures))
+    looked_at = (*others[:_LOOKED_AT], *pictures[:_PICTURES_LOOKED_AT])
+    if any(_is_dicom(tree, name) for name in looked_at):
         return Term("dicom", here)
     # Images beside the subfolders: these are then no classes.
-    flat = any("/" not in name and Path(name).suffix.lower() in raster.SUFFIXES for name in names)
+    flat = any("/" not in name for name in pictures)
     return Term("folder", here | ({"label": ""} if flat else {}))
 
 

@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client_app import listing
-from client_app.opening import reader_for
+from client_app.opening import spec_for
 from client_app.pictures import Pictures
 from client_app.survey import page, scores
 from client_app.survey.counts import left_over
@@ -67,13 +67,16 @@ def inspect(request: Request) -> None:
     settings = Settings.read(request.settings)
     detector: Detector = plugins.DETECTORS.build(settings.detector)
     torch.set_num_threads(settings.threads)  # as at a site; the threads that decode are others
-    reader = reader_for(request.path)
+    spec = spec_for(request.path)
+    reader = plugins.READERS.build(spec)
     with reading.shown(Console(stderr=True)) as progress:
         pictures = Pictures(
             reader, size=settings.image_size, channels=settings.channels, progress=progress
         )
         survey = look(pictures, detector, thumbnails=request.thumbnails if html else 0)
     console = out()
+    # The name of a reader, that is: what a folder is taken for, by what it holds.
+    console.print(Text(f"read as {spec.partition('(')[0]}(…)"))
     if survey.scores:
         _show(console, survey, request.worst)
     refused.show(console, survey.refused, listed=request.listed)

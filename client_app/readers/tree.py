@@ -105,9 +105,14 @@ class Tree:
         real = Path(os.path.realpath(self.root / name))
         if not real.is_relative_to(self._real):
             raise DataError("the file lies outside the images' folder")
-        status = real.stat()
+        try:
+            status = real.stat()
+        except OSError as error:
+            if error.errno in _NO_FILE and (self.root / name).is_symlink():
+                raise DataError("the link leads nowhere") from error
+            raise
         if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
-            raise DataError("there is no such file")
+            raise DataError("it is a folder, a pipe or a device, not a file")
         if status.st_size > _LARGEST:
             raise DataError("the file is larger than 2 GiB")
         return real

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from client_app.opening import reader_for, spec_for
 from client_app.synth import rsna, tree
 from client_app.synth.order import Order
 from fedmend.errors import DataError, SpecError
+from tests.dicom_files import write
 
 
 def picture(path: Path, value: int) -> None:
@@ -22,6 +24,23 @@ def test_a_folder_of_dicom_files_is_told_by_content(tmp_path: Path) -> None:
     site = next((tmp_path / "s").iterdir())
     assert spec_for(str(site)) == f"dicom(path={site})"
     assert len(reader_for(str(site)).index().records) == 4
+
+
+@pytest.mark.parametrize("name", ["{}.png", "{}.txt", "sub/{}.png", "{}"])
+def test_dicom_is_found_behind_many_files_that_are_none(tmp_path: Path, name: str) -> None:
+    for number in range(1100):
+        path = tmp_path / name.format(f"a{number:04d}")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"something else")
+    write(tmp_path / "z.dcm", 1)
+    assert spec_for(str(tmp_path)) == f"dicom(path={tmp_path})"
+
+
+def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a")
+    (tmp_path / "b").symlink_to("nowhere")
+    write(tmp_path / "c", 1)
+    assert spec_for(str(tmp_path)) == f"dicom(path={tmp_path})"
 
 
 def test_one_file_is_read_alone(tmp_path: Path) -> None:

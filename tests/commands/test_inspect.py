@@ -10,6 +10,8 @@ from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
+from client_app.synth import rsna, tree
+from client_app.synth.order import Order
 from commands.main import app
 from tests.dicom_files import write
 
@@ -53,6 +55,7 @@ def test_what_is_there_is_counted_and_the_worst_are_named(folder: Path) -> None:
     result = _inspected(str(folder), "--worst", "5", "--size", "32", *GRAIN)
     assert result.exit_code == 0, result.output
     assert result.stdout.startswith(
+        "read as folder(…)\n"
         "12 images, 12 files, 12 patients, 12 labelled images, 2 cannot be used\n"
     )
     assert "noise scores: 4 of 12 images flagged" in result.stdout
@@ -114,7 +117,9 @@ def test_a_single_dicom_file_is_looked_at_alone(tmp_path: Path) -> None:
     write(tmp_path / "d" / "b.dcm", 2)
     result = _inspected(str(tmp_path / "d" / "a.dcm"))
     assert result.exit_code == 0
-    assert result.stdout.startswith("1 images, 1 files, 1 patients, 1 studies, 0 cannot")
+    assert result.stdout.startswith(
+        "read as dicom(…)\n1 images, 1 files, 1 patients, 1 studies, 0 cannot"
+    )
 
 
 def test_nothing_usable_says_so_and_still_lists_why(tmp_path: Path) -> None:
@@ -176,6 +181,32 @@ def test_hostile_names_reach_no_terminal_as_they_are(tmp_path: Path) -> None:
     assert "[red]M[/red]" in result.stdout
     assert "b\\udcff\\x07.dcm" in result.stdout
     assert _rows(tmp_path / "s.csv")[0]["path"] == "a\\x1b[31m\\n.dcm"
+
+
+@pytest.mark.parametrize("labelled", [False, True])
+def test_a_synthetic_site_is_looked_at_to_the_end(tmp_path: Path, labelled: bool) -> None:
+    order = Order(sites=2, images=6, size=48, noise="gaussian(std=0.2)", broken=2)
+    tree.write(order, tmp_path / "synth", lambda: None)
+    site = tmp_path / "synth" / "site-0"
+    labels = "labels=labels.csv, image=SOPInstanceUID, label=label, noisy=noisy"
+    path = f"dicom(path={site}, {labels})" if labelled else str(site)
+    result = _inspected(path, "--csv", "s.csv", "--html", "p.html", "--size", "48")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("read as dicom(…)\n6 images, 6 files")
+    rows = _rows(tmp_path / "s.csv")
+    assert len(rows) == 6
+    assert all(np.isfinite(float(row["score"])) for row in rows)
+    assert all(bool(row["label"]) == labelled for row in rows)
+    assert "cannot be used: " in result.stderr
+    assert ("AUROC" in result.stdout) == labelled
+
+
+def test_the_synthetic_mammograms_are_looked_at_to_the_end(tmp_path: Path) -> None:
+    rsna.write(Order(sites=1, images=6, size=48), tmp_path / "synth", lambda: None)
+    result = _inspected(str(tmp_path / "synth"), "--csv", "s.csv")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.startswith("read as rsna(…)\n")
+    assert {row["modality"] for row in _rows(tmp_path / "s.csv")} == {"MG"}
 
 
 @pytest.mark.data

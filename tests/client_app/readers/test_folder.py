@@ -153,8 +153,8 @@ def test_rows_that_cannot_be_used_are_rejected_one_by_one(tmp_path: Path) -> Non
         "row 8": "the row has not as many cells as the header",
         "c.png": "the split is none of train, val, valid, validation and test",
         "d.png": "the noisy column is none of 1, true, yes, 0, false, no and empty",
-        "pipe.png": "there is no such file",
-        ".": "there is no such file",
+        "pipe.png": "it is a folder, a pipe or a device, not a file",
+        ".": "it is a folder, a pipe or a device, not a file",
     }
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -103,6 +104,23 @@ def test_dicom_rows_and_files_that_have_not_found_each_other(tmp_path: Path) -> 
     assert left_over(survey.refused) == {
         "duplicates": 1, "label rows without an image": 1, "files without a label row": 1,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["x.png", "x.dcm"])
+def test_what_is_no_file_is_no_row_of_labels(tmp_path: Path, name: str) -> None:
+    if name.endswith("dcm"):
+        write(tmp_path / "ill" / name, 7)
+    else:
+        picture(tmp_path / "ill" / name, 7)
+    (tmp_path / "ill" / f"lost-{name}").symlink_to("nowhere")
+    (tmp_path / "ill" / f"round-{name}").symlink_to(f"round-{name}")
+    os.mkfifo(tmp_path / "ill" / f"pipe-{name}")
+    survey = surveyed(str(tmp_path))
+    assert {reason: len(files) for reason, files in survey.refused} == {
+        "the link leads nowhere": 2,
+        "it is a folder, a pipe or a device, not a file": 1,
+    }
+    assert left_over(survey.refused) == {}
 
 
 @pytest.mark.parametrize("name", ["x.png", "x.dcm"])
