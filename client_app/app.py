@@ -17,6 +17,7 @@ from client_app.introduce import introduction
 from client_app.member import Member, own_settings
 from client_app.patience import Patience
 from client_app.sparsely import Sparsely
+from client_app.states import forget
 from fedmend import logs, plugins, sums, training, wire
 from fedmend import phase as phases
 from fedmend.arms import ARMS
@@ -80,6 +81,7 @@ def query(message: Message, context: Context) -> Message:
     member = Member.of(context.node_config, context.node_id, settings)
     run = str(message.content.config_records[wire.CONFIG]["run"])
     logs.concern(Subject(run, site=member.name))
+    forget(member.folder, keep=run)
     site = member.site(settings, settings.class_list, run, joining=True, progress=Sparsely(log))
     answer = introduction(site)
     member.check_policy(int(answer.sums["train"][0]))

@@ -12,6 +12,7 @@ from client_app.cache import Cache
 from client_app.folders import private_folder
 from client_app.site import LocalSite, Share
 from client_app.source import Progress
+from client_app.states import states
 from client_app.workers import cores
 from fedmend import checks, plugins
 from fedmend.errors import DataError, SettingsError
@@ -143,7 +144,7 @@ class Member:
         """
         reader = plugins.READERS.build(self.data)
         cache = Cache(self.folder / "images", int(settings.cache_quota * _GIB))
-        noted = self.folder / "state" / run / self.name / "fingerprint"
+        noted = states(self.folder) / run / self.name / "fingerprint"
         if run and noted.is_file() and not joining:
             fingerprint = noted.read_text(encoding="utf-8")
         else:
@@ -184,4 +185,4 @@ class Member:
     def store(self, task: Task) -> SiteStore:
         """Return the site's own state in one arm of one run."""
         arm = f"{task.phase}-{task.arm}" if task.arm else task.phase
-        return SiteStore(self.folder / "state" / task.run / self.name / arm)
+        return SiteStore(states(self.folder) / task.run / self.name / arm)

@@ -9,6 +9,7 @@ from rich.text import Text
 
 from client_app.cache import Cache
 from client_app.folders import private_folder
+from client_app.states import forget
 from commands.console import out
 from fedmend.errors import DataError
 
@@ -18,6 +19,8 @@ _MIB = 1024**2
 
 def purge(cache_dir: Path | None, *, asked: bool) -> None:
     """Delete every entry of the cache, and say how much room that made.
+
+    What is kept of runs that are a day old goes too: a run under way is not to lose its state.
 
     Args:
         cache_dir: as in the setting ``cache-dir``; None: the usual one.
@@ -37,4 +40,7 @@ def purge(cache_dir: Path | None, *, asked: bool) -> None:
     if asked and not typer.confirm(f"Delete every decoded image kept in {root}?"):
         console.print("nothing was deleted")
         return
-    console.print(f"{cache.purge() / _MIB:.1f} MiB freed")
+    freed = cache.purge() / _MIB
+    runs = forget(root.parent, days=1)
+    and_runs = f", the state of {runs} {'run' if runs == 1 else 'runs'} deleted" if runs else ""
+    console.print(f"{freed:.1f} MiB freed{and_runs}")

@@ -51,8 +51,7 @@ def _progress(
     folder: Path, settings: Settings, lines: Sequence[Line], under_way: bool
 ) -> list[str]:
     if not lines:
-        joined = (folder / SITES).is_file()
-        return ["the sites have joined, the first round is not over"] if joined else ["no site yet"]
+        return _joined(folder / SITES, settings)
     last = lines[-1]
     done = f"{described(last, settings)} is done, {len(lines)} of {steps(settings)} steps"
     if under_way and (seconds := left(lines, settings)) is not None:
@@ -60,6 +59,18 @@ def _progress(
     said = [done, f"in: {', '.join(last.get('sites') or {}) or 'nobody'}"]
     return said + [
         f"left out: {site}: {reason}" for site, reason in (last.get("left_out") or {}).items()
+    ]
+
+
+def _joined(kept: Path, settings: Settings) -> list[str]:
+    """Return what is known before the first round is over."""
+    if not kept.is_file():
+        return ["no site yet"]
+    names = sorted(json.loads(kept.read_text(encoding="utf-8"))["images"])
+    return [
+        f"the sites have joined, the first of {steps(settings)} steps is not done; it ends within "
+        f"{duration(settings.deadline)}",
+        f"in: {', '.join(names)}",
     ]
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +24,16 @@ def test_every_entry_is_deleted(kept: Path) -> None:
     result = CliRunner().invoke(app, ["purge", "--cache-dir", str(kept), "--yes"])
     assert (result.exit_code, result.stdout) == (0, "1.0 MiB freed\n")
     assert Cache(kept / "images", quota=2**30).find("something") is None
+
+
+def test_what_is_kept_of_old_runs_goes_too(kept: Path) -> None:
+    old, new = kept / "state" / "spring", kept / "state" / "winter"
+    for folder in (old, new):
+        folder.mkdir(parents=True)
+    os.utime(old, (time.time() - 2 * 86_400,) * 2)
+    result = CliRunner().invoke(app, ["purge", "--cache-dir", str(kept), "--yes"])
+    assert result.stdout == "1.0 MiB freed, the state of 1 run deleted\n"
+    assert (old.exists(), new.exists()) == (False, True)
 
 
 @pytest.mark.parametrize(("answer", "stays"), [("n\n", True), ("\n", True), ("y\n", False)])

@@ -63,8 +63,13 @@ def test_a_run_under_way_says_where_it_is_and_what_is_left(tmp_path: Path) -> No
     folder = made(tmp_path, "spring")
     made(tmp_path, "winter")
     with running.held(folder, "12"):
-        (folder / "checkpoints" / "sites.json").write_text("{}")
-        assert "the first round is not over" in invoked("status", "--run-dir", str(tmp_path))[1]
+        sites = {"asked": 2, "images": {"south": 9, "north": 7}}
+        (folder / "checkpoints" / "sites.json").write_text(json.dumps(sites))
+        assert invoked("status", "--run-dir", str(tmp_path))[1].splitlines()[1:] == [
+            f"  the sites have joined, the first of {STEPS} steps is not done; it ends within "
+            "10 min",
+            "  in: north, south",
+        ]
         noted(folder, "imputation", 1, 50.0)
         reason = {"west": "no answer within 60 s"}
         noted(folder, "imputation", 2, 70.0, left_out=reason)

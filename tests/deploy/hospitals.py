@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import shutil
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping
@@ -29,7 +30,7 @@ from commands.provisioning.federation import Federation
 from fedmend.settings import Settings
 from tests.deploy.compose_files import GIVEN, ROOT, compose, image_environment
 from tests.deploy.containers import Container, await_
-from tests.deploy.networks import HEALTH, PORT, Network, network
+from tests.deploy.networks import GATE, GATE_HEALTH, HEALTH, PORT, Network, network
 
 HUB = "coordinator"
 READER = (
@@ -87,7 +88,11 @@ class Hospitals:
         order = Order(sites=len(sites), images=images, size=size, noise=noise)
         tree.write(order, self.data, lambda: None)
         self.federation = Federation(root / "federation")
-        hub, port = network.address(HUB), network.port(HUB, PORT)
+        self.gateway = shutil.which("nginx") is not None
+        """Whether sites come through the gateway, as they do; else straight to the SuperLink."""
+        hub, port = network.address(HUB), network.port(HUB, GATE if self.gateway else PORT)
+        self.door = f"{hub}:{port}"
+        """Where sites knock."""
         fedmend(
             "provision", "--out", str(self.federation.root), "--coordinator", hub,
             "--coordinator", "localhost", "--coordinator", "superlink", "--port", str(port),
@@ -111,7 +116,7 @@ class Hospitals:
         """Write a site's file as its hospital would."""
         known: dict[str, str | int] = {
             "name": site,
-            "coordinator": f"{self.network.address(HUB)}:{self.network.port(HUB, PORT)}",
+            "coordinator": self.door,
             "data": READER.format(path=self.data / site),
             "cache-dir": str(self.state(site) / "cache"),
         }
@@ -137,6 +142,24 @@ class Hospitals:
         for service in ("superlink", "superexec"):
             self.start_service("deploy/coordinator/compose.yml", service, HUB, folder)
         await_(self._answers, "the SuperLink does not answer", PATIENCE)
+        if self.gateway:
+            self._open_gateway(folder)
+            self.start_service("deploy/coordinator/compose.yml", "gateway", HUB, folder)
+
+    def _open_gateway(self, folder: Path) -> None:
+        """Let the gateway's configuration speak of this machine's ports and folders."""
+        net, file = self.network, folder / "gateway.conf"
+        host = "127.0.0.1:" if net.kind == "loopback" else ""
+        text = file.read_text()
+        for there, here in (
+            ("listen 8443 ssl", f"listen {host}{net.port(HUB, GATE)} ssl"),
+            ("listen 127.0.0.1:8080", f"listen 127.0.0.1:{net.port(HUB, GATE_HEALTH)}"),
+            ("superlink:8000", f"127.0.0.1:{net.port(HUB, PORT)}"),
+            ("/tmp/", f"{self.state(HUB)}/"),
+        ):
+            assert there in text
+            text = text.replace(there, here)
+        file.write_text(text)
 
     def start_site(self, site: str) -> None:
         """Start a site's containers."""
@@ -163,8 +186,7 @@ class Hospitals:
             environment: beside its image's.
         """
         net, state = self.network, self.state(machine)
-        address = f"{net.address(HUB)}:{net.port(HUB, PORT)}"
-        command = compose(file, {**GIVEN, "FEDMEND_COORDINATOR": address})["services"][service]
+        command = compose(file, {**GIVEN, "FEDMEND_COORDINATOR": self.door})["services"][service]
         words = [str(word) for word in command["command"]]
         words = [word for word in words if not without or not word.startswith(without)]
         inner = f"127.0.0.1:{net.port(machine, PORT)}"

@@ -17,6 +17,7 @@ _CLONE_NEWNET = 0x40000000
 _NAMESPACES = Path("/run/netns")
 PORT = 8000
 HEALTH = 8001
+GATE, GATE_HEALTH = 8443, 8080
 
 
 class Network(Protocol):

@@ -8,6 +8,8 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from tests.deploy.compose_files import ROOT, image_environment
 
@@ -89,3 +91,28 @@ def test_a_service_that_does_not_answer_is_not_well(
             == 1
         )
         assert capsys.readouterr().err
+
+
+def _constraints() -> dict[str, str]:
+    lines = (DOCKERFILE.parent / "constraints.txt").read_text().splitlines()
+    pinned = (line.partition("==") for line in lines if not line.startswith("#"))
+    return {name: version for name, _, version in pinned}
+
+
+def test_every_version_is_pinned_and_one_that_fedmend_takes() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    wanted = project["dependencies"] + project["optional-dependencies"]["metrics"]
+    pinned = _constraints()
+    for requirement in map(Requirement, wanted):
+        if requirement.name in ("torch", "torchvision"):  # the Dockerfile names their variant
+            continue
+        version = pinned[canonicalize_name(requirement.name)]
+        assert requirement.specifier.contains(version), requirement
+    # What is needed here by those, with whatever versions, is pinned, too.
+    names = runpy.run_path(str(DOCKERFILE.parent / "pins.py"))
+    found = names["pins"](names["ROOT"])
+    assert {"numpy", "ray", "grpcio", "pydantic"} <= found.keys()
+    assert found.keys() - pinned.keys() == set()
+    for stage in ("link-build", "app-build"):
+        text = " ".join(_stages()[stage])
+        assert "constraints.txt" in text

@@ -29,6 +29,7 @@ WORKER = "client_app.warm.worker"
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
     with opened(tmp_path_factory.mktemp("federation"), SITES, strangers=STRANGERS) as made:
+        made.start()
         yield made
 
 
@@ -77,14 +78,17 @@ def _refused(hospitals: Hospitals, strangers: dict[str, Container]) -> None:
     for name, heard in (("revoked", True), ("unknown", True), ("wrong-ca", False)):
         key = next(site.key for site in hospitals.federation.roll().sites if site.name == name)
         middle = key_pairs.wire_form(key).splitlines()[1].decode()
-        # Who does not trust the coordinator hangs up before saying anything.
+        # Who does not trust the coordinator hangs up before saying who it is.
         assert link.said(middle) == heard, name
+    if hospitals.gateway:
+        gate = hospitals.containers[f"{HUB}-gateway"]
+        assert gate.said("alert unknown ca")
+        assert gate.said(f"client: {hospitals.network.address('wrong-ca')}")
 
 
 def test_it_comes_to_what_a_simulation_comes_to_whoever_knocks(
     hospitals: Hospitals, tmp_path: Path
 ) -> None:
-    hospitals.start()
     run = hospitals.submit({"arms": ARMS, "run-name": "three"})
     _refused(hospitals, _strangers(hospitals, tmp_path))
     outcome = hospitals.wait(run, 900)
@@ -115,7 +119,11 @@ def test_a_site_with_another_version_installed_is_refused_by_name(
         SITE_FILE, "superexec", late, hospitals.folder_of(late),
         environment={"PYTHONPATH": str(tmp_path)},
     )  # fmt: skip
-    outcome = hospitals.run(arms="raw", run_name="old-version", imputation__rounds=0)
+    try:
+        outcome = hospitals.run(arms="raw", run_name="old-version", imputation__rounds=0)
+    finally:
+        hospitals.containers[f"{late}-superexec"].stop()
+        hospitals.start_service(SITE_FILE, "superexec", late, hospitals.folder_of(late))
     assert outcome.outcome == "completed", outcome
     summary = json.loads((hospitals.folder("old-version") / "summary.json").read_text())
     ours = f"it has fedmend 0.0.9 installed, and this run is of {__version__}"
