@@ -16,6 +16,10 @@ from client_app.dicom.values import items, numbers, value
 Values = npt.NDArray[np.float64]
 Words = npt.NDArray[np.uint16]
 _COLOURS = ("Red", "Green", "Blue")
+_MOST_WORDS = 2**20
+"""Of a segmented table: 65,536 entries, each a segment of its own, take a fifth of it."""
+_MOST_STEPS = 2**18
+"""In expanding one: a segment that adds no entry could be repeated without end."""
 
 
 class Lut(NamedTuple):
@@ -121,6 +125,8 @@ def _segmented(item: Dataset, keyword: str, count: int, bits: int, claimed: Layo
     if not isinstance(data, bytes) or bits not in (8, 16):
         raise Untrusted(INCONSISTENT, local=f"{keyword} is missing")
     size = bits // 8
+    if len(data) > size * _MOST_WORDS:
+        raise Untrusted(INCONSISTENT, local=f"{keyword} has {len(data)} bytes")
     code = ("<" if claimed.syntax.is_little_endian else ">") + ("B" if size == 1 else "H")
     words = [part for (part,) in struct.iter_unpack(code, data[: len(data) // size * size])]
     made = _expanded(words, count, offset_words=(4 // size, size))
@@ -134,7 +140,11 @@ def _expanded(words: list[int], count: int, offset_words: tuple[int, int]) -> li
     pending = [(0, len(words))]
     """Where to go on, and how many segments from there."""
     wide, size = offset_words
+    steps = 0
     while pending and len(made) <= count:
+        steps += 1
+        if steps > _MOST_STEPS:
+            raise Untrusted(INCONSISTENT, local=f"over {_MOST_STEPS} palette segments")
         at, left = pending.pop()
         if left == 0 or at + 2 > len(words):
             continue
@@ -143,8 +153,8 @@ def _expanded(words: list[int], count: int, offset_words: tuple[int, int]) -> li
             made += words[at + 2 : at + 2 + length]
             pending.append((at + 2 + length, left - 1))
         elif kind == 1 and made and at + 2 < len(words):
-            steps = np.linspace(made[-1], words[at + 2], length + 1)[1:]
-            made += [int(step) for step in np.rint(steps)]
+            line = np.linspace(made[-1], words[at + 2], length + 1)[1:]
+            made += [int(entry) for entry in np.rint(line)]
             pending.append((at + 3, left - 1))
         elif kind == 2 and at + 2 + wide <= len(words) and len(pending) < 1:
             parts = words[at + 2 : at + 2 + wide]

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -253,6 +254,40 @@ def test_a_broken_segmented_palette_is_refused(make: Make, words: list[int]) -> 
         made.add_new(f"Segmented{colour}PaletteColorLookupTableData", "OW", data)
     with pytest.raises(Untrusted, match=untrusted.INCONSISTENT):
         image(made)
+
+
+def _segmented(made: Dataset, words: list[int], count: int) -> Dataset:
+    made.PhotometricInterpretation = "PALETTE COLOR"
+    for colour in ("Red", "Green", "Blue"):
+        made.add_new(f"{colour}PaletteColorLookupTableDescriptor", "US", [count % 65536, 0, 16])
+        data = np.array(words, "<u2").tobytes()
+        made.add_new(f"Segmented{colour}PaletteColorLookupTableData", "OW", data)
+    return made
+
+
+def test_empty_palette_segments_cannot_be_repeated_without_end(make: Make) -> None:
+    # Each of the second half repeats the first half, from offset 0, and adds nothing.
+    words = [0, 0] * 34_000 + [2, 34_000, 0, 0] * 17_000
+    made = _segmented(make(np.zeros((2, 2), np.uint8)), words, 256)
+    start = time.perf_counter()
+    with pytest.raises(Untrusted, match=untrusted.INCONSISTENT) as caught:
+        image(made)
+    assert "palette segments" in caught.value.local
+    assert time.perf_counter() - start < 3
+
+
+def test_a_segmented_palette_that_no_table_needs_is_refused(make: Make) -> None:
+    made = _segmented(make(np.zeros((2, 2), np.uint8)), [0, 0] * 600_000, 256)
+    with pytest.raises(Untrusted, match=untrusted.INCONSISTENT) as caught:
+        image(made)
+    assert "2400000 bytes" in caught.value.local
+
+
+def test_the_most_segments_that_a_palette_can_need_are_expanded(make: Make) -> None:
+    words = [part for entry in range(2**16) for part in (0, 1, entry)]
+    pixels = np.arange(2**16, dtype=np.uint16).reshape(256, 256)
+    made = _segmented(make(pixels), words, 2**16)
+    assert (image(made)[0] * 65535).round().reshape(-1).tolist() == list(range(2**16))
 
 
 def test_a_palette_that_is_missing_is_refused(make: Make) -> None:
