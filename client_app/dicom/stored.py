@@ -95,7 +95,7 @@ def _native(dataset: Dataset, claimed: Layout, frame: int) -> Stored:
     missing = claimed.native_bytes - len(data)
     if missing > 0:
         raise Untrusted(SHORT, local=f"{missing} of {claimed.native_bytes} bytes are missing")
-    _check_excess(-missing, claimed)
+    _check_excess(data, claimed)
     count = claimed.rows * claimed.columns
     if _is_direct(claimed):
         kind = np.dtype(f"<{'i' if claimed.signed else 'u'}{claimed.allocated // 8}")
@@ -117,17 +117,28 @@ def _is_direct(claimed: Layout) -> bool:
     return grey and claimed.allocated in (8, 16, 32) and claimed.syntax.is_little_endian
 
 
-def _check_excess(excess: int, claimed: Layout) -> None:
+def _check_excess(data: bytes, claimed: Layout) -> None:
     """Refuse more pixels than the header says there are: which of them are the picture?
 
-    Some bytes more are padding, which exists.
+    A byte more makes the length even. Some zeros more are padding, which exists, as long as they
+    cannot be a row or a column that the header leaves out: with one that is missing, all that comes
+    after it would be shown aslant.
     """
-    pictures = claimed.native_bytes / claimed.frames
+    excess = len(data) - claimed.native_bytes
+    if excess <= 1:
+        return
+    picture = claimed.native_bytes / claimed.frames
     if claimed.photometric == "YBR_FULL_422":
-        pictures /= 2  # that much more, and every pixel has its own chroma samples after all
-    if excess > 1 and excess >= pictures:
-        held = claimed.native_bytes + excess
-        raise Untrusted(INCONSISTENT, local=f"{held} bytes, {claimed.native_bytes} are expected")
+        picture /= 2  # that much more, and every pixel has its own chroma samples after all
+    line = picture / max(claimed.rows, claimed.columns)
+    padding = excess < max(line, _PADDING + 1) and not any(data[claimed.native_bytes :])
+    if excess >= picture or not padding:
+        expected = claimed.native_bytes
+        raise Untrusted(INCONSISTENT, local=f"{len(data)} bytes, {expected} are expected")
+
+
+_PADDING = 128
+"""Zeros after the pixels that are taken for padding, even where a row has as many."""
 
 
 def _check(pixels: Stored, claimed: Layout) -> None:

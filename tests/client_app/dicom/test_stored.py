@@ -165,6 +165,40 @@ def test_pixels_for_more_frames_than_the_header_says_are_refused(
         assert np.array_equal(stored(dataset), pixels)
 
 
+@pytest.mark.parametrize("missing", [{"Columns": 100}, {"Columns": 127}, {"Rows": 127}])
+@pytest.mark.parametrize("kind", ["u1", "<u2"])
+def test_a_header_that_leaves_out_columns_is_not_shown_aslant(
+    make: Make, missing: dict[str, int], kind: str
+) -> None:
+    pixels = (np.arange(128 * 128) % 251 + 1).astype(kind).reshape(128, 128)
+    assert _reason(make(pixels, **missing)) == untrusted.INCONSISTENT
+
+
+@pytest.mark.parametrize(
+    ("more", "good"),
+    [
+        (b"\1", True),  # to an even length
+        (bytes(64), True),
+        (bytes(1022), True),
+        (bytes(1024), False),  # a row of background, or a column
+        (bytes(10) + b"\1", False),
+    ],
+)
+def test_few_zeros_after_the_pixels_are_padding(make: Make, more: bytes, good: bool) -> None:
+    pixels = np.ones((512, 512), np.uint16)
+    dataset = make(pixels, PixelData=pixels.tobytes() + more)
+    if good:
+        assert np.array_equal(stored(dataset), pixels)
+    else:
+        assert _reason(dataset) == untrusted.INCONSISTENT
+
+
+def test_a_file_with_padded_pixels_is_read() -> None:
+    padded = _bundled("MR_small_padded.dcm")
+    assert len(padded.PixelData) == 64 * 64 * 2 + 128
+    assert np.array_equal(stored(padded), stored(_bundled("MR_small.dcm")))
+
+
 def test_chroma_for_every_pixel_where_pairs_should_share_it_is_refused(make: Make) -> None:
     pixels = np.zeros((4, 4, 3), np.uint8)
     assert _reason(make(pixels, PhotometricInterpretation="YBR_FULL_422")) == "inconsistent header"
