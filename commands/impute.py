@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
@@ -16,6 +17,8 @@ from client_app.mending.originals import originals, tree_of
 from client_app.mending.target import Target
 from client_app.mending.work import Summary, Work
 from client_app.opening import reader_for
+from client_app.workers import cores
+from commands import reading
 from commands.console import complain, out
 from fedmend import checks, models, plugins
 from fedmend.errors import SettingsError
@@ -49,7 +52,8 @@ def impute(path: str, imputer: Path, folder: Path, options: Options) -> None:
     reader = reader_for(path)
     target = Target(folder, tree_of(reader).root)
     mender, made = _mender(imputer.expanduser(), options)
-    listed = originals(reader)
+    with reading.shown(Console(stderr=True)) as progress:
+        listed = originals(reader, workers=cores(), progress=progress)
     if listed.decoding:
         made = made._replace(how=f"{made.how}, shown as {listed.decoding}")
     console = out()
