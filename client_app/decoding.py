@@ -74,7 +74,7 @@ class Decoding:
     def _decoded(self, record: Record) -> npt.NDArray[np.uint16] | Rejected:
         try:
             image = self.reader.load(record)
-            _check(image)
+            check(image)
             return quantised(fit(image, self.size, self.channels))
         except DataError as error:
             detail = str(getattr(error.__cause__, "local", ""))
@@ -89,7 +89,12 @@ class Decoding:
             return Rejected(record.uid, f"cannot be decoded ({type(error).__name__})")
 
 
-def _check(image: Tensor) -> None:
+def check(image: Tensor) -> None:
+    """Refuse what no decoder should have made of an image.
+
+    Raises:
+        DataError: it is no (C, H, W) of 1 or 3 channels, or has values outside 0 to 1.
+    """
     if image.ndim != 3 or image.shape[0] not in (1, 3) or image.numel() == 0:
         raise DataError("the image is neither grey nor RGB")
     low, high = (float(end) for end in image.aminmax())

@@ -33,10 +33,17 @@ def imputer(*, channels: int = 1, size: int = 16, seed: int = 0) -> ModelFile:
     )
 
 
-def mender(scale: Scale = "both", *, channels: int = 1, size: int = 16, seed: int = 0) -> Mender:
+def mender(
+    scale: Scale = "both",
+    *,
+    channels: int = 1,
+    size: int = 16,
+    seed: int = 0,
+    detector: str = "residual()",
+) -> Mender:
     """Return one that mends with :func:`imputer`."""
     file = imputer(channels=channels, size=size, seed=seed)
-    return Mender(file.build(), channels, size, plugins.DETECTORS.build("residual()"), scale)
+    return Mender(file.build(), channels, size, plugins.DETECTORS.build(detector), scale)
 
 
 def trained(*, size: int, noise: str, steps: int) -> ModelFile:

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
+from client_app.decoding import check
 from client_app.dicom.parsed import parse
 from client_app.dicom.window import Window
 from client_app.mending import picture
 from client_app.mending.derived import Made
 from client_app.mending.dicom import Changed
-from client_app.mending.mender import Mender
+from client_app.mending.mender import Mender, Seen
 from client_app.mending.originals import frame_of
-from client_app.mending.unmendable import NO_BETTER, Unmendable
+from client_app.mending.unmendable import NO_BETTER, NOT_FINITE, Unmendable
 from client_app.readers import raster
-from fedmend.errors import DataError, RunError
+from fedmend.errors import DataError, RunError, UserError
 from fedmend.records import Record
 
 
@@ -59,16 +62,31 @@ def mended(
         window: by which DICOM files are shown; None: the file is a picture.
 
     Raises:
-        RunError: the file is not what it was when it was indexed; or a codec cannot be started.
+        RunError: the file is not what it was when it was indexed; a codec cannot be started; or
+            the imputer's device fails.
     """
-    _check_same(_digest(data, window), records)
     try:
+        _check_same(_digest(data, window), records)
         if window is None:
             return _picture(data, records[0], mender)
         return _dicom(data, records, mender, made, window)
     except DataError as error:
-        lost = Verdict("unusable", reason=str(error), detail=error.local)
-        return Mended([CLEAN if record.noisy is False else lost for record in records], None)
+        return _lost(records, str(error), error.local)
+    except UserError:
+        raise
+    except (torch.AcceleratorError, torch.OutOfMemoryError) as error:
+        # The machine's fault, not the image's: another call may mend it.
+        said = str(error).partition("\n")[0]
+        raise RunError("the imputer's device failed; call again", local=said) from error
+    except (ArithmeticError, LookupError, RuntimeError, TypeError, ValueError) as error:
+        # Whatever a decoder or a detector trips over costs this image alone.
+        return _lost(records, f"cannot be looked at ({type(error).__name__})", str(error))
+
+
+def _lost(records: Sequence[Record], reason: str, detail: str) -> Mended:
+    """Return that a file cannot be used; what the site vouches for is clean all the same."""
+    lost = Verdict("unusable", reason=reason, detail=detail)
+    return Mended([CLEAN if record.noisy is False else lost for record in records], None)
 
 
 def _digest(data: bytes, window: Window | None) -> str:
@@ -133,17 +151,39 @@ def _judged(image: Tensor, record: Record, mender: Mender) -> tuple[Verdict, Ten
     """
     if record.noisy is False:
         return CLEAN, None
+    try:
+        check(image)
+    except DataError as error:
+        return Verdict("unusable", reason=str(error)), None
     seen = mender.seen(image)
     flagged = seen.flagged or bool(record.noisy)
     verdict = Verdict("mended" if flagged else "clean", flagged, seen.score)
+    if not math.isfinite(seen.score):
+        return _refused(verdict._replace(score=None), Unmendable(NOT_FINITE)), None
     if not flagged:
         return verdict, None
     made = mender.mended(image, seen)
-    after = mender.seen(made)
-    # Of noise that it does not see, the detector cannot say whether it is gone.
-    if after.score >= seen.score and (seen.flagged or after.flagged):
-        return _refused(verdict, Unmendable(NO_BETTER)), None
+    try:
+        _check_better(made, seen, mender)
+    except Unmendable as error:
+        return _refused(verdict, error), None
     return verdict, made
+
+
+def _check_better(made: Tensor, before: Seen, mender: Mender) -> None:
+    """Look at what the imputer has made of a picture.
+
+    Raises:
+        Unmendable: it is no picture, or no less noisy.
+    """
+    if not bool(made.isfinite().all()):
+        raise Unmendable(NOT_FINITE)
+    after = mender.seen(made)
+    if not math.isfinite(after.score):
+        raise Unmendable(NOT_FINITE)
+    # Of noise that it does not see, the detector cannot say whether it is gone.
+    if after.score >= before.score and (before.flagged or after.flagged):
+        raise Unmendable(NO_BETTER)
 
 
 def _refused(verdict: Verdict, error: Unmendable) -> Verdict:

@@ -10,7 +10,9 @@ from torch.nn import functional
 
 from client_app.fit import fit
 from client_app.mending.tiles import tiled
+from fedmend.errors import DataError
 from imputation.detectors.base import Detector
+from imputation.detectors.signs import LEAST
 from imputation.restoration import restored
 
 Scale = Literal["both", "full", "model"]
@@ -63,21 +65,36 @@ class Mender:
         """Score a picture, (C, H, W) float32 in [0, 1].
 
         Raises:
-            DataError: it is a strip rather than a picture, and the scale is not ``full``.
+            DataError: it is a strip rather than a picture, and the scale is not ``full``; or the
+                scale is ``full``, and it is too small.
         """
         found: dict[str, tuple[float, bool]] = {"full": (0.0, False), "model": (0.0, False)}
         scores = []
         for name, picture in self._looked_at(image).items():
             score = self.detector.score(picture[None])
             found[name] = float(score), bool(self.detector.flag(score))
-            scores.append(float(score))
-        return Seen(max(scores), found["full"][1], found["model"][1])
+            scores.append(score)
+        # Of torch: a score that is no number is not lost among the others.
+        return Seen(float(torch.cat(scores).max()), found["full"][1], found["model"][1])
 
     def _looked_at(self, image: Tensor) -> dict[str, Tensor]:
-        pictures = {"full": image} if self.scale != "model" else {}
+        pictures = {"full": image} if self._in_pixels(image) else {}
         if self.scale != "full":
             pictures["model"] = self._fitted(image)
         return pictures
+
+    def _in_pixels(self, image: Tensor) -> bool:
+        """Say whether a picture is looked at, and mended, as it is.
+
+        A small one has too few pixels for that: it is fitted into the imputer's size alone.
+
+        Raises:
+            DataError: nothing else is asked for.
+        """
+        small = min(image.shape[-2:]) < LEAST
+        if small and self.scale == "full":
+            raise DataError(f"the image has fewer than {LEAST} pixels a side")
+        return self.scale != "model" and not small
 
     def mended(self, image: Tensor, seen: Seen) -> Tensor:
         """Return the picture mended, (C, H, W) float32 in [0, 1].
@@ -92,7 +109,7 @@ class Mender:
         """
         every = not seen.flagged
         made = image
-        if self.scale != "model" and (seen.full or every):
+        if self._in_pixels(image) and (seen.full or every):
             made = tiled(self._restored, image, self.size, self.size // _OVERLAP).clamp(0, 1)
         if self.scale != "full" and (seen.model or every):
             small = self._fitted(image)

@@ -11,9 +11,13 @@ NOT_MONOTONE = "its grey scale cannot be inverted"
 TOO_LARGE = "it is too large to be written uncompressed"
 HEADER = "its header cannot be written again"
 NO_BETTER = "the detector finds it no less noisy when mended"
+NOT_FINITE = "what the detector or the imputer makes of it is no finite number"
 NOT_THE_SAME = "what was written does not read as it should"
 
-REASONS = (PALETTE, SINGLE_BITS, OVERLAY, NOT_MONOTONE, TOO_LARGE, HEADER, NO_BETTER, NOT_THE_SAME)
+REASONS = (
+    PALETTE, SINGLE_BITS, OVERLAY, NOT_MONOTONE, TOO_LARGE, HEADER, NO_BETTER, NOT_FINITE,
+    NOT_THE_SAME,
+)  # fmt: skip
 
 
 class Unmendable(DataError):  # noqa: N818 (what the image is)

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -116,7 +118,33 @@ def test_the_same_picture_is_mended_to_the_same_bits_and_left_alone() -> None:
 
 
 def test_a_strip_is_refused_only_where_it_must_be_fitted() -> None:
-    strip = noise(4, 300)
+    strip = noise(8, 450)
     assert mender("full").seen(strip).full
     with pytest.raises(DataError, match="more than 50 times as long"):
         mender("both").seen(strip)
+
+
+@pytest.mark.parametrize("detector", ["evidence()", "residual()"])
+@pytest.mark.parametrize("sides", [(1, 1), (5, 40), (40, 7), (2, 2)])
+def test_a_picture_too_small_for_its_pixels_is_fitted_alone(
+    sides: tuple[int, int], detector: str
+) -> None:
+    small = noise(*sides)
+    both, model = (mender(scale, detector=detector) for scale in ("both", "model"))
+    seen = both.seen(small)
+    assert seen == model.seen(small)
+    assert not seen.full
+    made = both.mended(small, CLEAN)
+    assert made.shape == small.shape
+    assert torch.equal(made, model.mended(small, CLEAN))
+    with pytest.raises(DataError, match="fewer than 8 pixels a side"):
+        mender("full", detector=detector).seen(small)
+
+
+def test_a_score_that_is_no_number_is_not_lost_among_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made, _ = darker("both")
+    scores = iter([torch.tensor([1.0]), torch.tensor([torch.nan])])
+    monkeypatch.setattr(type(made.detector), "score", lambda self, images: next(scores))
+    assert math.isnan(made.seen(noise(20, 20)).score)
