@@ -17,6 +17,7 @@ from fedmend.errors import DataError, RunError
 _ABOUT = ".fedmend-impute.json"
 _LOCK = ".lock"
 _SCHEMA = 1
+_START = 16
 
 
 class Target:
@@ -114,6 +115,31 @@ class Target:
                 return hashlib.file_digest(file, "sha256").hexdigest()
         except OSError:
             return ""
+
+    def start(self, name: str) -> bytes:
+        """Return a file's first bytes, by which its kind is known.
+
+        Raises:
+            RunError: it cannot be read.
+        """
+        try:
+            with (self.root / name).open("rb") as file:
+                return file.read(_START)
+        except OSError as error:
+            reason = os.strerror(error.errno or errno.EIO).lower()
+            raise RunError(f"a mended image cannot be read: {reason}", local=name) from error
+
+    def move(self, before: str, after: str) -> None:
+        """Give a file another name, in place of what may be there.
+
+        Raises:
+            RunError: as :meth:`write`.
+        """
+        with _explained(before):
+            data = (self.root / before).read_bytes()
+        # First, as a folder may take its place, or a name that differs in case alone be the same.
+        self.remove(before)
+        self.write(after, data)
 
     def remove(self, name: str) -> None:
         """Delete a file, and the folders that it leaves empty."""

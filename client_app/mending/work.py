@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -19,7 +20,7 @@ from client_app.mending.target import Target
 from fedmend.errors import DataError
 from fedmend.records import Record, Rejected
 
-_VERSION = "1"  # of what is made of an image; a change of it mends everything anew
+_VERSION = "2"  # of what is made of an image; a change of it mends everything anew
 _YES_NO = {True: "yes", False: "no", None: ""}
 _RESERVED = (ledger.NAME, quarantine.NAME)
 
@@ -65,35 +66,58 @@ class Work:
         Raises:
             RunError: an original changed, the disk is full, or somebody else writes there.
         """
+        images = {each.uid for own in self.originals.files.values() for each in own}
         with self.target.held():
             book = Ledger(self.target)
             written = looked_at = removed = 0
             try:
                 for name, records in self.originals.files.items():
-                    if not self._is_done(book, records):
+                    rows = self._done(book, records)
+                    if rows:
+                        renamed = self._follow(book, name, rows)
+                        written, removed = written + renamed, removed + renamed
+                    else:
                         done = self._attempted(name, records)
                         rows = self._rows(name, records, done)
                         written += done.data is not None
                         looked_at += len(records)
                         removed += self._keep(book, rows, done.data)
                     advance(len(records))
-                images = {each.uid for own in self.originals.files.values() for each in own}
                 gone = [row for image, row in book.rows.items() if image not in images]
                 removed += self._clear(book, gone, images)
                 book.finish(images)
+            except BaseException:
+                # Why the work breaks off matters more than that the list cannot be written either.
+                with contextlib.suppress(DataError):
+                    self._quarantine(book, images)
+                raise
             finally:
                 book.close()
-            self._quarantine(book)
+            self._quarantine(book, images)
         return _summary(book, self.originals.rejected, (written, removed, looked_at))
 
-    def _is_done(self, book: Ledger, records: Sequence[Record]) -> bool:
-        """Say whether all images of a file are in the ledger, by this imputer, and its output."""
-        rows = [book.rows.get(record.uid) for record in records]
-        for row, record in zip(rows, records, strict=True):
-            if row is None or row.made_by != self._made_by(record):
-                return False
-        outputs = {(row.output, row.digest) for row in rows if row and row.output}
-        return all(self.target.digest(output) == digest for output, digest in outputs)
+    def _done(self, book: Ledger, records: Sequence[Record]) -> list[Row]:
+        """Return a file's rows; none where an image or the output is missing, or of another make.
+
+        Images are known by their bytes: the rows may be those of a name that the file had before.
+        """
+        rows = [book.rows[record.uid] for record in records if record.uid in book.rows]
+        if [row.made_by for row in rows] != [self._made_by(record) for record in records]:
+            return []
+        outputs = {(row.output, row.digest) for row in rows if row.output}
+        sound = all(self.target.digest(output) == digest for output, digest in outputs)
+        return rows if sound and len(outputs) <= 1 else []
+
+    def _follow(self, book: Ledger, name: str, rows: Sequence[Row]) -> bool:
+        """Bring rows and output of a file in line with its name; say whether the output moved."""
+        before = next((row.output for row in rows if row.output), "")
+        after = before and self._output(name, self.target.start(before))
+        moves = after != before
+        if moves:
+            self.target.move(before, after)
+        if moves or any(row.source != name for row in rows):
+            book.note(row._replace(source=name, output=after if row.output else "") for row in rows)
+        return moves
 
     def _made_by(self, record: Record) -> str:
         parts = (_VERSION, *self.made, self.originals.decoding, str(record.noisy))
@@ -164,11 +188,16 @@ class Work:
             self.target.remove(output)
         return len(stale)
 
-    def _quarantine(self, book: Ledger) -> None:
+    def _quarantine(self, book: Ledger, images: Collection[str]) -> None:
+        """List what cannot be used.
+
+        Raises:
+            DataError: the list cannot be written.
+        """
         lost = [
             Rejected(row.source, row.reason, row.detail)
             for row in book.rows.values()
-            if row.outcome == "unusable"
+            if row.outcome == "unusable" and row.image in images
         ]
         quarantine.write(self.target.root, [*self.originals.rejected, *lost])
 

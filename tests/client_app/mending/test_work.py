@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from client_app.dicom import files
 from client_app.mending import ledger
 from client_app.mending.derived import Made
+from client_app.mending.mender import Mender, Seen
 from client_app.mending.originals import below, originals, tree_of
 from client_app.mending.target import Target
 from client_app.mending.unmendable import NO_BETTER
@@ -42,10 +44,18 @@ def smooth(path: Path, level: int) -> Path:
     return path
 
 
-def worked(source: Path | str, out: Path, made: Made = MADE, *, seed: int = 0) -> Summary:
+def worked(
+    source: Path | str,
+    out: Path,
+    made: Made = MADE,
+    *,
+    seed: int = 0,
+    detector: str = "residual()",
+) -> Summary:
     reader = reader_for(str(source))
     target = Target(out, tree_of(reader).root)
-    return Work(originals(reader), mender(seed=seed), made, target).run(lambda count: None)
+    by = mender(seed=seed, detector=detector)
+    return Work(originals(reader), by, made, target).run(lambda count: None)
 
 
 def rows(out: Path) -> list[dict[str, str]]:
@@ -99,12 +109,16 @@ def test_what_is_written_is_private(source: Path, tmp_path: Path) -> None:
 def test_a_second_run_does_nothing(source: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     first = worked(source, out)
-    before = {path: path.stat().st_mtime_ns for path in out.rglob("*.png")}
-    table = (out / ledger.NAME).stat()
+
+    def files(folder: Path) -> dict[Path, tuple[int, int]]:
+        kept = {path: path.stat() for path in folder.rglob("*") if path.is_file()}
+        return {path: (each.st_ino, each.st_mtime_ns) for path, each in kept.items()}
+
+    before = files(out)
+    assert {"mended.csv", "quarantine.csv"} < {path.name for path in before}
     second = worked(source, out)
     assert second == first._replace(files_written=0, looked_at=0)
-    assert {path: path.stat().st_mtime_ns for path in out.rglob("*.png")} == before
-    assert (out / ledger.NAME).stat().st_ino == table.st_ino
+    assert files(out) == before
 
 
 def test_an_interrupted_run_goes_on_where_it_was(
@@ -142,6 +156,120 @@ def test_another_imputer_or_a_changed_original_is_mended_anew(source: Path, tmp_
     changed = worked(source, out, Made("e" * 64, MADE.how), seed=1)
     assert (changed.looked_at, changed.files_written, changed.files_removed) == (1, 1, 0)
     assert len(rows(out)) == 3
+
+
+def moved(folder: Path, before: str, after: str) -> None:
+    (folder / after).parent.mkdir(parents=True, exist_ok=True)
+    (folder / before).rename(folder / after)
+
+
+def test_what_was_made_of_a_renamed_original_is_renamed(source: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    worked(source, out)
+    before = digests(out)
+    moved(source, "a/1.png", "c/new.png")
+    moved(source, "b/2.jpg", "b/2.jpeg")
+    moved(source, "b/3.png", "-b.png")
+    summary = worked(source, out)
+    assert (summary.looked_at, summary.files_written, summary.files_removed) == (0, 2, 2)
+    after = digests(out)
+    assert {name for name in after if name.endswith(".png")} == {"c/new.png", "b/2.jpeg.png"}
+    assert after["c/new.png"] == before["a/1.png"]
+    assert after["b/2.jpeg.png"] == before["b/2.jpg.png"]
+    assert not (out / "a").exists()
+    assert [(row["source"], row["output"]) for row in rows(out)] == [
+        ("'-b.png", ""), ("b/2.jpeg", "b/2.jpeg.png"), ("c/new.png", "c/new.png"),
+    ]  # fmt: skip
+    worked(source, tmp_path / "anew")
+    assert digests(tmp_path / "anew") == digests(out)
+    assert worked(source, out) == summary._replace(files_written=0, files_removed=0)
+
+
+@pytest.mark.parametrize(
+    "renames",
+    [
+        [("a/1.png", "x"), ("b.png/2.png", "a/1.png"), ("x", "b.png/2.png")],
+        [("b.png/2.png", "b.png/9.png"), ("a/1.png", "b.png/2.png")],
+        [("a/1.png", "x"), ("x", "a/1.png/1.png")],
+        [("b.png/2.png", "x"), ("b.png", "empty"), ("x", "b.png")],
+    ],
+    ids=["swapped", "in a row", "a folder in its place", "in a folder's place"],
+)
+def test_renaming_within_the_folder_comes_to_what_a_fresh_call_makes(
+    tmp_path: Path, renames: list[tuple[str, str]]
+) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    noisy(source / "a" / "1.png", 1)
+    noisy(source / "b.png" / "2.png", 2)
+    worked(source, out)
+    for before, after in renames:
+        moved(source, before, after)
+    worked(source, out)
+    worked(source, tmp_path / "anew")
+    assert digests(out) == digests(tmp_path / "anew")
+
+
+def test_a_renamed_dicom_file_keeps_its_frames(tmp_path: Path) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    write(source / "IM1", 1, shape=(3, 24, 24))
+    worked(source, out)
+    before = digests(out)["IM1"]
+    (source / "IM1").rename(source / "-IM2.dcm")
+    assert worked(source, out).looked_at == 0
+    assert digests(out)["-IM2.dcm"] == before
+    assert [row["source"] for row in rows(out)] == ["'-IM2.dcm"] * 3
+    assert not (out / "IM1").exists()
+    assert worked(source, out).files_written == 0
+
+
+@pytest.mark.parametrize("detector", ["evidence()", "residual()"])
+def test_an_image_of_one_pixel_does_not_end_the_work(tmp_path: Path, detector: str) -> None:
+    source, out = tmp_path / "in", tmp_path / "out"
+    write(source / "dicom" / "IM1", 1, shape=(1, 1))
+    write(source / "dicom" / "IM2", 2, shape=(24, 24))
+    assert worked(source / "dicom", out, detector=detector).looked_at == 2
+    assert rows(out)[1]["outcome"] == "mended"
+    assert worked(source / "dicom", out, detector=detector).looked_at == 0
+    noisy(source / "png" / "1.png", 1)
+    strip = np.random.default_rng(0).integers(0, 256, (5, 40), np.uint8)
+    Image.fromarray(strip).save(source / "png" / "0.png")
+    summary = worked(source / "png", tmp_path / "pictures", detector=detector)
+    assert (summary.looked_at, summary.unusable.total()) == (2, 0)
+
+
+def test_what_trips_the_detector_is_listed_and_the_others_are_mended(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = Mender.seen
+
+    def trips(self: Mender, image: Tensor) -> Seen:
+        if image.shape[-1] == 30:
+            raise ValueError("-two\nlines")
+        return seen(self, image)
+
+    monkeypatch.setattr(Mender, "seen", trips)
+    noisy(source / "a" / "-0.png", 5, size=30)
+    out = tmp_path / "out"
+    summary = worked(source, out)
+    assert summary.outcomes == Counter(mended=2, clean=1, unusable=1)
+    assert summary.unusable["cannot be looked at (ValueError)"] == 1
+    with (out / "quarantine.csv").open(encoding="utf-8", newline="") as file:
+        listed = list(csv.reader(file))
+    assert ["a/-0.png", "cannot be looked at (ValueError)", "'-two\\nlines"] in listed
+    assert worked(source, out).looked_at == 0
+
+
+@pytest.mark.parametrize("error", [RunError("the disk fails"), KeyboardInterrupt()])
+def test_the_quarantine_is_listed_even_if_the_work_breaks_off(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fails(self: Mender, image: Tensor) -> Seen:
+        raise error
+
+    monkeypatch.setattr(Mender, "seen", fails)
+    with pytest.raises(type(error)):
+        worked(source, tmp_path / "out")
+    assert "b/4.png" in (tmp_path / "out" / "quarantine.csv").read_text()
 
 
 def test_what_is_no_longer_mended_goes(source: Path, tmp_path: Path) -> None:
