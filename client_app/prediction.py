@@ -70,7 +70,7 @@ class Predictor:
         device: auto, cpu, cuda, cuda:N or mps.
 
     Raises:
-        DataError: the two files do not fit each other, or contradict themselves.
+        DataError: the two files do not fit each other, or not the models that they name.
         SettingsError: the arm needs an imputer, or has no use for one; or there is no such device.
         SpecError: this version of fedmend lacks what the files name.
     """
