@@ -114,22 +114,43 @@ def frequency(selection: Selection, group: ClassificationSettings) -> npt.NDArra
 def rows_in_order(
     selection: Selection, group: ClassificationSettings, length: int, site: str, task: Task
 ) -> Rows:
-    """Return the rows that a round goes through, (length,); empty where the arm has none."""
+    """Return the rows that a round goes through, (length,); empty where the arm has none.
+
+    Where mended images are to be shown less often, others take the place of some of them, and
+    everything else stays: so arms are as alike as they can be.
+    """
     kept = selection.kept
-    share = mended_share(selection)
-    if group.weighting != "balanced" or share in (0, 1):
-        return sequence(selection.labelled, kept, length, site, task)
-    mended = selection.place[kept] >= 0
+    order = sequence(selection.labelled, kept, length, site, task)
+    often = frequency(selection, group)
+    mended = selection.place >= 0
+    if (often == 1).all():
+        return order
     generator = randomness.generator(task.seed, "balance", site, task.round)
-    drawn = torch.randperm(length, generator=generator).numpy()
-    smooth = drawn < round(length * shown_share(share))
-    order = np.empty(length, dtype=np.int64)
-    for places, rows in ((~smooth, kept[~mended]), (smooth, kept[mended])):
-        order[places] = sequence(selection.labelled, rows, int(places.sum()), site, task)
+    # Every third visit of a mended image, say; which one comes first is drawn for each.
+    due = visits(order) * often[order] + torch.rand(len(mended), generator=generator).numpy()[order]
+    replaced = mended[order] & (np.floor(due + often[order]) == np.floor(due))
+    others, count = kept[~mended[kept]], int(replaced.sum())
+    order[replaced] = sequence(selection.labelled, others, count, site, task, "balanced order")
     return order
 
 
-def sequence(labelled: Rows, kept: Rows, length: int, site: str, task: Task) -> Rows:
+def visits(order: Rows) -> Rows:
+    """Return how often each entry of an order was there before.
+
+    >>> visits(np.array([4, 7, 4, 4, 7])).tolist()
+    [0, 0, 1, 2, 1]
+    """
+    by_row = np.argsort(order, kind="stable")
+    ordered, place = order[by_row], np.arange(len(order))
+    first = np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(order)]
+    before = np.empty_like(order)
+    before[by_row] = place - np.maximum.accumulate(np.where(first, place, 0))
+    return before
+
+
+def sequence(
+    labelled: Rows, kept: Rows, length: int, site: str, task: Task, why: str = "order"
+) -> Rows:
     """Return ``length`` of the rows in ``kept``, as one round goes through them; empty of none.
 
     Epoch after epoch, all labelled rows are permuted by draws that do not know of the arm, and
@@ -142,7 +163,7 @@ def sequence(labelled: Rows, kept: Rows, length: int, site: str, task: Task) -> 
     for epoch in itertools.count():
         if sum(map(len, parts)) >= length:
             break
-        generator = randomness.generator(task.seed, "order", site, task.round, epoch)
+        generator = randomness.generator(task.seed, why, site, task.round, epoch)
         order = torch.randperm(len(labelled), generator=generator).numpy()
         parts.append(labelled[order[used[order]]])
     return np.concatenate([np.empty(0, dtype=np.int64), *parts])[:length]
