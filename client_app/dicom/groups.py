@@ -4,7 +4,22 @@ from __future__ import annotations
 
 from pydicom import Dataset
 
-from client_app.dicom.values import items, value
+from client_app.dicom.values import item, value
+
+
+def own(dataset: Dataset, frame: int) -> Dataset | None:
+    """Return a frame's own functional groups; None where there are none.
+
+    Args:
+        dataset: of the whole file.
+        frame: counted from 0.
+    """
+    return item(dataset, "PerFrameFunctionalGroupsSequence", frame)
+
+
+def shared(dataset: Dataset) -> Dataset | None:
+    """Return the functional groups that all frames share; None where there are none."""
+    return item(dataset, "SharedFunctionalGroupsSequence", 0)
 
 
 def holder(dataset: Dataset, frame: int, macro: str, keyword: str) -> Dataset:
@@ -19,10 +34,8 @@ def holder(dataset: Dataset, frame: int, macro: str, keyword: str) -> Dataset:
     Returns:
         the item of the frame's own functional group, else of the shared one, else ``dataset``.
     """
-    own = items(dataset, "PerFrameFunctionalGroupsSequence")
-    shared = items(dataset, "SharedFunctionalGroupsSequence")
-    for group in [*own[frame : frame + 1], *shared[:1]]:
-        for item in items(group, macro)[:1]:
-            if value(item, keyword) is not None:
-                return item
+    for group in (own(dataset, frame), shared(dataset)):
+        found = None if group is None else item(group, macro, 0)
+        if found is not None and value(found, keyword) is not None:
+            return found
     return dataset

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from pydicom import Dataset
 
+from client_app.dicom.acquisition import SPACINGS, of_all, of_each, spacings
 from client_app.dicom.layout import Layout
 from client_app.dicom.parsed import Parsed
 from client_app.dicom.quiet import quiet
 from client_app.dicom.upright import turn
-from client_app.dicom.values import items, number, numbers, text
+from client_app.dicom.values import number, text
+
+__all__ = ["NUMBERS", "SPACINGS", "TEXTS", "Header", "header"]
 
 TEXTS = (
     "Modality", "Manufacturer", "ManufacturerModelName", "ConvolutionKernel", "ViewPosition",
@@ -25,8 +28,6 @@ NUMBERS = (
     "BitsStored",
 )  # fmt: skip
 """Facts that are numbers, in the standard's units (kV, mAs, ms, mA, mm, pixels, bits)."""
-SPACINGS = ("PixelSpacing", "ImagerPixelSpacing")
-"""Facts in mm that come as a pair: ``PixelSpacingRow`` is the distance between two rows."""
 
 
 class Header(NamedTuple):
@@ -48,6 +49,8 @@ class Header(NamedTuple):
     """At least 1."""
     facts: Mapping[str, str | float]
     """Acquisition, by the standard's keywords; what is absent or broken is left out."""
+    own: Sequence[Mapping[str, str | float]] = ()
+    """By frame, facts that go on top of these; empty where no frame has any."""
 
 
 def header(parsed: Parsed) -> Header:
@@ -63,6 +66,7 @@ def header(parsed: Parsed) -> Header:
             instance=text(dataset, "SOPInstanceUID"),
             frames=parsed.claimed.frames,
             facts=_facts(dataset, parsed.claimed),
+            own=of_each(dataset, parsed.claimed.frames),
         )
 
 
@@ -75,23 +79,9 @@ def _facts(dataset: Dataset, claimed: Layout) -> dict[str, str | float]:
     for keyword in NUMBERS:
         if (value := number(dataset, keyword)) is not None:
             facts[keyword] = value
-    measures = _measures(dataset)
-    if "SliceThickness" not in facts and (thick := number(measures, "SliceThickness")) is not None:
-        facts["SliceThickness"] = thick
-    for keyword in SPACINGS:
-        pair = numbers(dataset, keyword) or numbers(measures, keyword)
-        if len(pair) == 2:
-            facts[f"{keyword}Row"], facts[f"{keyword}Column"] = pair
+    facts |= spacings(dataset) | of_all(dataset)
     if name := turn(dataset).name:
         facts["turned"] = name
     facts["NumberOfFrames"] = float(claimed.frames)
     facts["TransferSyntaxUID"] = sys.intern(str(claimed.syntax))
     return facts
-
-
-def _measures(dataset: Dataset) -> Dataset:
-    """Return where enhanced multi-frame files keep their spacing (PS3.3 C.7.6.16.2.1)."""
-    for group in items(dataset, "SharedFunctionalGroupsSequence"):
-        for measures in items(group, "PixelMeasuresSequence"):
-            return measures
-    return Dataset()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:  # imported where a file is read: whoever only builds the read
 
     from client_app.dicom.headers import Header
 
-_VERSION = 3
+_VERSION = 4
 _FRAME_DIGITS = 8
 
 SEVERAL_FRAMES = "the file has several frames"
@@ -250,6 +250,7 @@ def _record(entry: Entry, others: Sequence[Entry], frame: int) -> Record:
     header, claim = entry.header, entry.claim
     facts: dict[str, str | float] = {
         **header.facts,
+        **(header.own[frame] if header.own else {}),
         **claim.facts,
         "NumberOfFrames": float(header.frames),
         "path": entry.path,

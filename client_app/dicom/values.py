@@ -111,3 +111,19 @@ def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
             return [item for item in found if isinstance(item, Dataset)]
         except Exception:  # noqa: BLE001 (items parse when they are walked)
             return ()
+
+
+def item(dataset: Dataset, keyword: str, at: int) -> Dataset | None:
+    """Return one item of a sequence; None where it is absent or broken.
+
+    It is as :func:`items` has it, and found in no time among thousands.
+    """
+    found = value(dataset, keyword)
+    if isinstance(found, str | bytes) or not isinstance(found, Sequence):
+        return None
+    with quiet():
+        try:
+            picked = found[at] if at < len(found) else None
+        except Exception:  # noqa: BLE001 (items parse when they are walked)
+            return None
+    return picked if isinstance(picked, Dataset) else None

@@ -73,6 +73,73 @@ def test_enhanced_files_keep_their_spacing_in_functional_groups() -> None:
     assert spacing == (2.0, 3.0, 4.0)
 
 
+def _item(**elements: Any) -> Dataset:
+    made = Dataset()
+    for keyword, value in elements.items():
+        setattr(made, keyword, value)
+    return made
+
+
+def _groups(exposure: float, **more: Any) -> Dataset:
+    """Return functional groups of CT."""
+    current = _item(
+        ExposureInmAs=exposure, ExposureTimeInms=500.0, XRayTubeCurrentInmA=2 * exposure
+    )
+    return _item(
+        PixelMeasuresSequence=Sequence([_item(SliceThickness=1.25, PixelSpacing=[0.5, 0.25])]),
+        CTXRayDetailsSequence=Sequence([_item(KVP=100)]),
+        CTExposureSequence=Sequence([current]),
+        CTReconstructionSequence=Sequence([_item(ConvolutionKernel="B30f")]),
+        **more,
+    )
+
+
+_FACTS = {
+    "SliceThickness": 1.25, "PixelSpacingRow": 0.5, "PixelSpacingColumn": 0.25, "KVP": 100.0,
+    "Exposure": 50.0, "ExposureTime": 500.0, "XRayTubeCurrent": 100.0, "ConvolutionKernel": "B30f",
+}  # fmt: skip
+
+
+def _enhanced(**sequences: list[Dataset]) -> bytes:
+    made: dict[str, Any] = {
+        f"{name}FunctionalGroupsSequence": Sequence(each) for name, each in sequences.items()
+    }
+    return encoded(1, shape=(2, 8, 6), KVP=None, **made)
+
+
+def test_enhanced_files_keep_their_acquisition_in_functional_groups() -> None:
+    header = read(_enhanced(Shared=[_groups(50)], PerFrame=[_item(), _item()]))
+    assert _FACTS.items() <= header.facts.items()
+    assert header.own == ()
+
+
+def test_frames_have_an_acquisition_of_their_own(tmp_path: Path) -> None:
+    data = _enhanced(Shared=[_item()], PerFrame=[_groups(50), _groups(60)])
+    header = read(data)
+    assert not set(_FACTS) & set(header.facts)
+    assert [dict(own) for own in header.own] == [
+        _FACTS, _FACTS | {"Exposure": 60.0, "XRayTubeCurrent": 120.0},
+    ]  # fmt: skip
+    (tmp_path / "a").write_bytes(data)
+    records = dicom(path=tmp_path).index().records
+    assert [record.facts["Exposure"] for record in records] == [50.0, 60.0]
+    assert [record.facts["Manufacturer"] for record in records] == ["Maker"] * 2
+
+
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [],  # fewer than frames
+        [_item(CTExposureSequence=Sequence([]))],
+        [_item(CTExposureSequence=Sequence([_item(ExposureInmAs=None)]))],
+    ],
+)
+def test_groups_that_say_nothing_leave_facts_out(groups: list[Dataset]) -> None:
+    header = read(_enhanced(PerFrame=groups))
+    assert header.own == ()
+    assert "Exposure" not in header.facts
+
+
 def test_a_broken_fact_is_absent() -> None:
     data = encoded(1, KVP="120").replace(b"120 ", b"12x ")
     assert "KVP" not in read(data).facts
