@@ -8,9 +8,32 @@ from typing import NamedTuple
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import UID, ExplicitVRLittleEndian, JPEGBaseline8Bit, JPEGExtended12Bit
+from pydicom.uid import (
+    UID,
+    ComputedRadiographyImageStorage,
+    CTImageStorage,
+    DermoscopicPhotographyImageStorage,
+    DigitalIntraOralXRayImageStorageForPresentation,
+    DigitalIntraOralXRayImageStorageForProcessing,
+    DigitalMammographyXRayImageStorageForPresentation,
+    DigitalMammographyXRayImageStorageForProcessing,
+    DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    JPEGExtended12Bit,
+    MRImageStorage,
+    PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage,
+    UltrasoundImageStorage,
+    VLEndoscopicImageStorage,
+    VLMicroscopicImageStorage,
+    VLPhotographicImageStorage,
+    VLSlideCoordinatesMicroscopicImageStorage,
+)
 
 from client_app.dicom.values import items, numbers, text
+from client_app.mending.frame_types import mark
 from fedmend import __version__
 
 _NAMESPACE = uuid.UUID("b0a0a9a6-3c38-5f0f-9d5b-6f3a4bbf3f55")
@@ -30,6 +53,17 @@ _SERIES_BEHIND = 9000
 """Added to a series' number, so that a viewer lists the mended series behind the acquired ones."""
 _SOURCE = ("121322", "DCM", "Source image for image processing operation")
 _PROCESSING = ("109102", "DCM", "Processing Equipment")
+_OF_ONE_FRAME = frozenset({
+    ComputedRadiographyImageStorage, CTImageStorage, DermoscopicPhotographyImageStorage,
+    DigitalIntraOralXRayImageStorageForPresentation, DigitalIntraOralXRayImageStorageForProcessing,
+    DigitalMammographyXRayImageStorageForPresentation,
+    DigitalMammographyXRayImageStorageForProcessing, DigitalXRayImageStorageForPresentation,
+    DigitalXRayImageStorageForProcessing, MRImageStorage, PositronEmissionTomographyImageStorage,
+    SecondaryCaptureImageStorage, UltrasoundImageStorage, VLEndoscopicImageStorage,
+    VLMicroscopicImageStorage, VLPhotographicImageStorage,
+    VLSlideCoordinatesMicroscopicImageStorage,
+})  # fmt: skip
+"""SOP classes whose images have one frame; files of several exist, but no word for one of them."""
 _LOSSY = {JPEGBaseline8Bit: "ISO_10918_1", JPEGExtended12Bit: "ISO_10918_1"}
 """Transfer syntaxes that nothing is stored in without loss, and the method each stands for."""
 
@@ -74,7 +108,7 @@ def derive(dataset: Dataset, made: Made, digest: str, frames: list[int]) -> None
     dataset.SeriesInstanceUID = uid("series", series, made.imputer, made.how)
     dataset.SOPInstanceUID = uid("instance", text(dataset, "SOPInstanceUID"), digest, *parts)
     _rename_series(dataset)
-    _mark(dataset)
+    mark(dataset, frames, _count(dataset))
     description = f"Noise removed by fedmend {__version__}, imputer {made.imputer[:16]}, {made.how}"
     dataset.DerivationDescription = description[:_LONGEST_ST]
     _add_equipment(dataset)
@@ -84,29 +118,41 @@ def derive(dataset: Dataset, made: Made, digest: str, frames: list[int]) -> None
     _set_meta(dataset)
 
 
-def _mark(dataset: Dataset) -> None:
-    """Set the first value of Image Type, and of the Frame Types of enhanced images."""
-    kept = text(dataset, "ImageType").split("\\")[1:] or ["SECONDARY"]
-    dataset.ImageType = ["DERIVED", *kept]
-    groups = ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
-    for group in (each for keyword in groups for each in items(dataset, keyword)):
-        for element in group:
-            for holder in items(group, element.keyword) if element.VR == "SQ" else ():
-                if found := text(holder, "FrameType"):
-                    holder.FrameType = ["DERIVED", *found.split("\\")[1:]]
-
-
 def _add_source(dataset: Dataset, frames: list[int]) -> None:
     """Name the source, before what it was itself derived from."""
     instance, sop_class = text(dataset, "SOPInstanceUID"), text(dataset, "SOPClassUID")
     if not instance or not sop_class:
         return
-    source = Dataset()
-    source.ReferencedSOPClassUID, source.ReferencedSOPInstanceUID = sop_class, instance
-    if len(frames) < max(1.0, *numbers(dataset, "NumberOfFrames"), 0.0):  # else it is of them all
+    source = _reference(sop_class, instance)
+    if len(frames) < _count(dataset) and UID(sop_class) not in _OF_ONE_FRAME:
         source.ReferencedFrameNumber = [frame + 1 for frame in frames]
     source.PurposeOfReferenceCodeSequence = _code(_SOURCE)
     dataset.SourceImageSequence = Sequence([source, *items(dataset, "SourceImageSequence")])
+    if series := text(dataset, "SeriesInstanceUID"):
+        _add_instance(dataset, series, _reference(sop_class, instance))
+
+
+def _add_instance(dataset: Dataset, series: str, instance: Dataset) -> None:
+    """List an instance of the same study among those referred to (PS3.3 C.12.2)."""
+    listed = items(dataset, "ReferencedSeriesSequence")
+    own = next((each for each in listed if text(each, "SeriesInstanceUID") == series), None)
+    if own is None:
+        own = Dataset()
+        own.SeriesInstanceUID = series
+        listed = [*listed, own]
+    known = items(own, "ReferencedInstanceSequence")
+    own.ReferencedInstanceSequence = Sequence([*known, instance])
+    dataset.ReferencedSeriesSequence = Sequence(listed)
+
+
+def _reference(sop_class: str, instance: str) -> Dataset:
+    reference = Dataset()
+    reference.ReferencedSOPClassUID, reference.ReferencedSOPInstanceUID = sop_class, instance
+    return reference
+
+
+def _count(dataset: Dataset) -> int:
+    return int(max(1.0, *numbers(dataset, "NumberOfFrames"), 0.0))
 
 
 def _add_equipment(dataset: Dataset) -> None:

@@ -20,7 +20,7 @@ from client_app.mending.target import Target
 from fedmend.errors import DataError
 from fedmend.records import Record, Rejected
 
-_VERSION = "2"  # of what is made of an image; a change of it mends everything anew
+_VERSION = "3"  # of what is made of an image; a change of it mends everything anew
 _YES_NO = {True: "yes", False: "no", None: ""}
 _RESERVED = (ledger.NAME, quarantine.NAME)
 

@@ -2,18 +2,13 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import io
-import shutil
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import pydicom
 import pytest
 import torch
 from click.testing import Result
-from pydicom.uid import ExplicitVRLittleEndian
 from typer.testing import CliRunner
 
 from client_app.dicom import display, files
@@ -26,6 +21,7 @@ from commands.main import app
 from fedmend import plugins
 from imputation import quality
 from tests.imputers import imputer, trained
+from tests.validator import errors, needs_validator, plain
 
 ORDER = Order(sites=3, images=4, size=48, noise="gaussian(std=0.2)", broken=1)
 READER = "dicom(path={}, labels=labels.csv, image=SOPInstanceUID, label=label, noisy=noisy)"
@@ -138,17 +134,7 @@ def test_the_published_mammograms_are_mended_too(model: Path, tmp_path: Path) ->
     assert all((tmp_path / "in" / path).is_file() for path in written)
 
 
-def errors(path: Path) -> set[str]:
-    """Return what dciodvfy holds to be wrong in a file, where it says so."""
-    said = subprocess.run(
-        ["dciodvfy", str(path)], capture_output=True, text=True, check=False, errors="replace"
-    )
-    lines = (said.stdout + said.stderr).splitlines()
-    assert lines
-    return {line for line in lines if line.startswith("Error")}
-
-
-@pytest.mark.skipif(shutil.which("dciodvfy") is None, reason="dciodvfy (dicom3tools) is not here")
+@needs_validator
 @pytest.mark.parametrize("site", [0, 1, 2])
 def test_a_validator_finds_no_error_that_the_source_did_not_have(
     site_tree: Path, model: Path, tmp_path: Path, site: int
@@ -157,20 +143,9 @@ def test_a_validator_finds_no_error_that_the_source_did_not_have(
     assert invoked(source, model, out).exit_code == 0
     assert images(out)
     for name in images(out):
-        plain = tmp_path / "plain.dcm"
-        plain.write_bytes(_plain((source / name).read_bytes()))
-        assert errors(out / name) <= errors(plain)
-
-
-def _plain(data: bytes) -> bytes:
-    """Return a file in the encoding of derived ones: the validator does not read every other."""
-    source = pydicom.dcmread(io.BytesIO(data))
-    if source.file_meta.TransferSyntaxUID.is_encapsulated:
-        source.decompress(generate_instance_uid=False)
-    source.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    file = io.BytesIO()
-    pydicom.dcmwrite(file, source, enforce_file_format=True)
-    return file.getvalue()
+        source_plain = tmp_path / "plain.dcm"
+        source_plain.write_bytes(plain((source / name).read_bytes()))
+        assert errors(out / name) <= errors(source_plain)
 
 
 def test_wrong_use_is_one_sentence(site_tree: Path, model: Path, tmp_path: Path) -> None:

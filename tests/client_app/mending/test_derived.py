@@ -4,7 +4,15 @@ import pytest
 from pydicom import Dataset
 from pydicom.dataset import FileMetaDataset
 from pydicom.sequence import Sequence
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, JPEGBaseline8Bit
+from pydicom.uid import (
+    CTImageStorage,
+    EnhancedCTImageStorage,
+    EnhancedMRImageStorage,
+    ExplicitVRLittleEndian,
+    JPEGBaseline8Bit,
+    MRImageStorage,
+    VLWholeSlideMicroscopyImageStorage,
+)
 
 from client_app.mending.derived import Made, derive, swapped
 from fedmend import __version__
@@ -118,7 +126,10 @@ def test_an_empty_third_value_stays() -> None:
 
 
 def test_a_reference_names_frames_where_it_is_not_about_all_of_them() -> None:
-    some, every = source(NumberOfFrames=3), source(NumberOfFrames=3)
+    many = {"NumberOfFrames": 3, "SOPClassUID": EnhancedCTImageStorage}
+    some, every, wrong = source(**many), source(**many), source(NumberOfFrames=3)
+    derive(wrong, MADE, "d", [0, 2])
+    assert "ReferencedFrameNumber" not in wrong.SourceImageSequence[0]  # a class of one frame
     derive(some, MADE, "d", [0, 2])
     derive(every, MADE, "d", [0, 1, 2])
     assert some.SourceImageSequence[0].ReferencedFrameNumber == [1, 3]
@@ -126,13 +137,99 @@ def test_a_reference_names_frames_where_it_is_not_about_all_of_them() -> None:
     assert some.SOPInstanceUID != every.SOPInstanceUID
 
 
-def test_frame_types_follow() -> None:
+def test_the_source_is_listed_among_the_instances_of_its_series() -> None:
+    image = derived(source())
+    (series,) = image.ReferencedSeriesSequence
+    (item,) = series.ReferencedInstanceSequence
+    assert series.SeriesInstanceUID == "1.2"
+    assert (item.ReferencedSOPClassUID, item.ReferencedSOPInstanceUID) == (CTImageStorage, "1.2.3")
+
+
+@pytest.mark.parametrize(("series", "expected"), [("1.2", [2]), ("1.8", [1, 1])])
+def test_what_was_referred_to_before_stays(series: str, expected: list[int]) -> None:
+    item, known = Dataset(), Dataset()
+    item.ReferencedSOPInstanceUID = "1.2.8"
+    known.SeriesInstanceUID = series
+    known.ReferencedInstanceSequence = Sequence([item])
+    image = derived(source(ReferencedSeriesSequence=Sequence([known])))
+    listed = image.ReferencedSeriesSequence
+    assert [len(each.ReferencedInstanceSequence) for each in listed] == expected
+    assert listed[0].ReferencedInstanceSequence[0].ReferencedSOPInstanceUID == "1.2.8"
+
+
+def typed(value: str) -> Dataset:
+    """Return a functional group with a frame type."""
     frame, group = Dataset(), Dataset()
-    frame.FrameType = ["ORIGINAL", "PRIMARY", "VOLUME", "NONE"]
-    group.CTImageFrameTypeSequence = Sequence([frame])
-    image = derived(source(SharedFunctionalGroupsSequence=Sequence([group])))
-    item = image.SharedFunctionalGroupsSequence[0].CTImageFrameTypeSequence[0]
-    assert item.FrameType == ["DERIVED", "PRIMARY", "VOLUME", "NONE"]
+    frame.FrameType = [value, "PRIMARY", "VOLUME", "NONE"]
+    group.MRImageFrameTypeSequence = Sequence([frame])
+    return group
+
+
+def enhanced(sop_class: str, *, shared: str = "", own: tuple[str, ...] = ()) -> Dataset:
+    groups = [typed(value) if value else Dataset() for value in own]
+    return source(
+        SOPClassUID=sop_class, NumberOfFrames=3, PulseSequenceName="SE", MRAcquisitionType="3D",
+        SharedFunctionalGroupsSequence=Sequence([typed(shared) if shared else Dataset()]),
+        PerFrameFunctionalGroupsSequence=Sequence(groups),
+    )  # fmt: skip
+
+
+def types(image: Dataset) -> tuple[str, list[str], list[str]]:
+    """Return the first values of the image's type, the shared frame types and the frames' own."""
+    shared, own = (
+        [
+            item.FrameType[0]
+            for group in image[keyword].value
+            for item in group.get("MRImageFrameTypeSequence", [])
+        ]
+        for keyword in ("SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+    )
+    return image.ImageType[0], shared, own
+
+
+NEW, OLD = "DERIVED", "ORIGINAL"
+
+
+def test_only_frames_that_were_mended_become_derived() -> None:
+    image = enhanced(EnhancedMRImageStorage, own=(OLD, OLD, OLD))
+    derive(image, MADE, "d", [1])
+    assert types(image) == ("MIXED", [], [OLD, NEW, OLD])
+    assert image.PulseSequenceName == "SE"  # as one frame is as acquired
+
+
+def test_a_frame_type_that_all_share_is_given_to_each() -> None:
+    image = enhanced(EnhancedMRImageStorage, shared=OLD, own=("", "", ""))
+    derive(image, MADE, "d", [0, 2])
+    assert types(image) == ("MIXED", [], [NEW, OLD, NEW])
+    assert image.PerFrameFunctionalGroupsSequence[1].MRImageFrameTypeSequence[0].FrameType == [
+        OLD, "PRIMARY", "VOLUME", "NONE",
+    ]  # fmt: skip
+
+
+def test_an_image_all_of_whose_frames_are_derived_says_so_and_nothing_of_an_acquisition() -> None:
+    images = [
+        (enhanced(EnhancedMRImageStorage, shared=OLD, own=("", "", "")), [0, 1, 2]),
+        (enhanced(EnhancedMRImageStorage, own=(OLD, NEW, OLD)), [0, 2]),
+    ]
+    for image, frames in images:
+        derive(image, MADE, "d", frames)
+        first, shared, own = types(image)
+        assert (first, set(shared + own)) == (NEW, {NEW})
+        assert "PulseSequenceName" not in image
+        assert "MRAcquisitionType" not in image
+    plain = source(SOPClassUID=MRImageStorage, MRAcquisitionType="3D")
+    assert derived(plain).MRAcquisitionType == "3D"
+
+
+@pytest.mark.parametrize("own", [(), ("", "")])
+def test_classes_and_files_that_know_no_mixture_are_derived_as_a_whole(
+    own: tuple[str, ...],
+) -> None:
+    slide = enhanced(VLWholeSlideMicroscopyImageStorage, shared=OLD, own=own)
+    odd = enhanced(EnhancedMRImageStorage, shared=OLD, own=own)
+    for image in (slide, odd):
+        derive(image, MADE, "d", [1])
+        assert types(image) == (NEW, [NEW], [])
 
 
 def test_texts_stay_within_what_the_standard_allows() -> None:

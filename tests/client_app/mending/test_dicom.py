@@ -13,6 +13,7 @@ from pydicom import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     DeflatedExplicitVRLittleEndian,
+    EnhancedCTImageStorage,
     ExplicitVRBigEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -249,7 +250,7 @@ def test_what_cannot_be_mended_without_guessing_says_why(own: dict[str, Any], re
 
 
 def test_only_the_frames_that_were_mended_change() -> None:
-    data = encoded(1, shape=(4, 8, 6))
+    data = encoded(1, shape=(4, 8, 6), SOPClassUID=EnhancedCTImageStorage)
     derived = mended(data, frames=(1, 3))
     source = pixels(1, (4, 8, 6))
     after = [stored(files.read(derived), frame) for frame in range(4)]
