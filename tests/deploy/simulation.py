@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,11 +31,7 @@ def simulated(data: Path, folder: Path, sites: int, changes: Mapping[str, Any]) 
         sites: number of sites.
         changes: to the usual settings.
     """
-    own = {
-        "data": READER.format(path=data / "site-{site}"), "partition": "sites()",
-        "run-dir": str(folder / "runs"), "cache-dir": str(folder / "cache"),
-    }  # fmt: skip
-    settings = Settings.parse({**RUN, **own, **changes})
+    settings = Settings.parse(_given(data, folder, changes))
     # A fixture of a module's has no run yet.
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
     threads = torch.get_num_threads()
@@ -40,6 +40,29 @@ def simulated(data: Path, folder: Path, sites: int, changes: Mapping[str, Any]) 
         return federate(LocalGrid.simulated(client_app, settings.flat(), sites), settings, "1").path
     finally:
         torch.set_num_threads(threads)
+
+
+def _given(data: Path, folder: Path, changes: Mapping[str, Any]) -> dict[str, Any]:
+    own = {
+        "data": READER.format(path=data / "site-{site}"), "partition": "sites()",
+        "run-dir": str(folder / "runs"), "cache-dir": str(folder / "cache"),
+    }  # fmt: skip
+    return {**RUN, **own, **changes}
+
+
+def by_flower(data: Path, folder: Path, sites: int, changes: Mapping[str, Any]) -> Path:
+    """Do the same by ``fedmend run``: with Flower's own simulation, in processes of Ray's."""
+    given = _given(data, folder, changes)
+    words = [f"{key}={json.dumps(value)}" if isinstance(value, bool) else f"{key}={value}"
+             for key, value in given.items()]  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="t") as place:  # a short path, for Ray's sockets
+        done = subprocess.run(
+            [sys.executable, "-c", "from commands.main import main; main()", "run", *words,
+             "--sites", str(sites)],
+            env={**os.environ, "TMPDIR": place}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "runs" / str(given["run-name"])
 
 
 def comparable(folder: Path) -> dict[str, Any]:

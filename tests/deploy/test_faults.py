@@ -1,14 +1,17 @@
-"""What befalls machines in mid-round, and what becomes of the run.
+"""What befalls machines and disks in mid-round, and what becomes of the run.
 
 ``python benchmarks/faults.py`` runs all of it and writes the table of docs/deployment.md.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
+import shutil
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,13 +24,14 @@ import pytest
 
 from server_app.checkpoint import Checkpoint
 from tests.deploy.containers import await_
-from tests.deploy.hospitals import HUB, Hospitals, Outcome, fedmend, opened
+from tests.deploy.hospitals import HUB, READER, Hospitals, Outcome, fedmend, opened
 from tests.deploy.simulation import simulated, unlike
 
 pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.timeout(900)]
 
 SITES = ("site-0", "site-1")
-STRUCK = "site-1"
+STRUCK, LATE = "site-1", "late"
+BALLAST, ADDED = "ballast", "added.dcm"
 WORKER = "client_app.warm.worker"
 WORKERS = (WORKER, "flwr-clientapp")
 DEADLINE = 75.0
@@ -46,6 +50,8 @@ class Fault(NamedTuple):
     """"goes on", with all sites or without the struck one, or "stops", to be resumed."""
     cuts: bool = False
     """Whether it needs a link that can be cut."""
+    fills: bool = False
+    """Whether it needs disks of a size of their own."""
     mend: Callable[[Hospitals], None] = lambda hospitals: None
     """What is to be done afterwards, for those that follow."""
 
@@ -76,6 +82,63 @@ def _rate(hospitals: Hospitals, rate: str) -> None:
     hospitals.network.slow(STRUCK, rate)
 
 
+def _fill(hospitals: Hospitals, machine: str) -> None:
+    """Leave no byte free on a machine's volume."""
+    folder = hospitals.state(machine)
+    with contextlib.suppress(OSError), (folder / BALLAST).open("wb", buffering=0) as file:
+        os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(folder).free - 2**20)
+        file.seek(0, os.SEEK_END)
+        while True:
+            file.write(bytes(512))
+
+
+def _free(hospitals: Hospitals, machine: str) -> None:
+    (hospitals.state(machine) / BALLAST).unlink()
+
+
+def _take_away(hospitals: Hospitals, *, empty: bool) -> None:
+    """Move the struck site's images elsewhere; perhaps leave an empty folder in their place."""
+    folder = hospitals.data / STRUCK
+    folder.rename(folder.with_name("elsewhere"))
+    if empty:
+        folder.mkdir()
+
+
+def _bring_back(hospitals: Hospitals) -> None:
+    folder = hospitals.data / STRUCK
+    if folder.exists():
+        folder.rmdir()
+    folder.with_name("elsewhere").rename(folder)
+
+
+def _add(hospitals: Hospitals) -> None:
+    """Put one more image among the struck site's."""
+    folder = hospitals.data / SITES[0]
+    image = next(path for path in sorted(folder.rglob("*")) if path.is_file() and _dicom(path))
+    shutil.copy(image, hospitals.data / STRUCK / ADDED)
+
+
+def _dicom(path: Path) -> bool:
+    return path.read_bytes()[128:132] == b"DICM"
+
+
+def _take_out(hospitals: Hospitals) -> None:
+    (hospitals.data / STRUCK / ADDED).unlink()
+
+
+def _join(hospitals: Hospitals) -> None:
+    """Start another site."""
+    if not hospitals.folder_of(LATE).exists():
+        hospitals.provision(LATE, data=READER.format(path=hospitals.data / SITES[0]))
+        hospitals.register()
+    hospitals.start_site(LATE)
+
+
+def _leave(hospitals: Hospitals) -> None:
+    for service in ("superexec", "supernode"):
+        hospitals.containers[f"{LATE}-{service}"].stop()
+
+
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 FAULTS = (
     Fault("kill -9 of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", KILL),
@@ -94,6 +157,16 @@ FAULTS = (
           mend=partial(_link, state="up")),
     Fault("a site's link down to 1 Mbit/s", partial(_rate, rate="1mbit"), "goes on", cuts=True,
           mend=partial(_rate, rate="")),
+    Fault("a site's disk is full", partial(_fill, machine=STRUCK), "goes on", fills=True,
+          mend=partial(_free, machine=STRUCK)),
+    Fault("a site's images are gone", partial(_take_away, empty=False), "goes on",
+          mend=_bring_back),
+    Fault("a site's folder is empty", partial(_take_away, empty=True), "goes on",
+          mend=_bring_back),
+    Fault("a site's folder gets another image", _add, "goes on", mend=_take_out),
+    Fault("another site comes in", _join, "goes on", mend=_leave),
+    Fault("the coordinator's disk is full", partial(_fill, machine=HUB), "stops", fills=True,
+          mend=partial(_free, machine=HUB)),
     Fault("kill -9 of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", KILL),
           "stops"),
     Fault("SIGTERM of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", TERM),
@@ -107,9 +180,26 @@ FAULTS = (
 
 @pytest.fixture(scope="module")
 def hospitals(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hospitals]:
-    with opened(tmp_path_factory.mktemp("faults"), SITES) as made:
+    folder = tmp_path_factory.mktemp("faults")
+    with contextlib.ExitStack() as stack:
+        made = stack.enter_context(opened(folder, SITES, strangers=(LATE,)))
+        for machine in (HUB, STRUCK):
+            with contextlib.suppress(OSError, subprocess.CalledProcessError):
+                _mount(made.state(machine))
+                stack.callback(_unmount, made.state(machine))
         made.start()
         yield made
+
+
+def _mount(folder: Path) -> None:
+    """Give a machine a disk of its own."""
+    folder.mkdir(parents=True)
+    command = ["mount", "-t", "tmpfs", "-o", "size=1g", "tmpfs", str(folder)]
+    subprocess.run(command, check=True, capture_output=True)
+
+
+def _unmount(folder: Path) -> None:
+    subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
 @pytest.fixture(scope="module")
@@ -161,13 +251,15 @@ def test_a_run_outlives(
 ) -> None:  # fmt: skip
     if fault.cuts and not hospitals.network.cuttable:
         pytest.skip("no link can be cut here: it takes root and ip netns")
+    if fault.fills and not all(hospitals.state(each).is_mount() for each in (HUB, STRUCK)):
+        pytest.skip("no file system can be mounted here: it takes root")
     hospitals.await_online(*SITES)
     name = re.sub(r"\W+", "-", request.node.callspec.id)
     run = hospitals.submit({**OURS, "run-name": name})
     folder = hospitals.folder(name)
     await_(partial(_in_mid_round, hospitals, folder, phase), "mid-round", 240)
-    fault.strike(hospitals)
     try:
+        fault.strike(hospitals)
         outcome = hospitals.wait(run, 420)
     finally:
         fault.mend(hospitals)

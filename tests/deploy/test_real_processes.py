@@ -15,7 +15,7 @@ from commands.provisioning.federation import Federation
 from fedmend import __version__
 from tests.deploy.containers import Container, await_
 from tests.deploy.hospitals import HUB, PATIENCE, Hospitals, fedmend, opened
-from tests.deploy.simulation import comparable, simulated, unlike
+from tests.deploy.simulation import by_flower, comparable, simulated, unlike
 
 pytestmark = [pytest.mark.engine, pytest.mark.timeout(1500)]
 
@@ -99,10 +99,12 @@ def test_it_comes_to_what_a_simulation_comes_to_whoever_knocks(
         assert len(workers) == 1, "every message was the same worker's"
         assert not container.said("no warm worker")
     real = hospitals.folder("three")
-    same = simulated(hospitals.data, tmp_path, len(SITES), {"arms": ARMS, "run-name": "three"})
-    assert comparable(real) == comparable(same)
     models = ("imputer", *(f"classifier-{arm}" for arm in ARMS.split(",")))
-    assert unlike(real, same, models) == []
+    for simulate in (simulated, by_flower):
+        folder = tmp_path / simulate.__name__
+        same = simulate(hospitals.data, folder, len(SITES), {"arms": ARMS, "run-name": "three"})
+        assert comparable(real) == comparable(same)
+        assert unlike(real, same, models) == []
     assert sorted(hospitals.register()) == sorted([*SITES, "no-key", "wrong-ca", "unknown"])
 
 
