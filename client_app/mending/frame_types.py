@@ -21,11 +21,14 @@ from client_app.dicom.values import items, text
 
 _SHARED, _OWN = "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence"
 _DERIVED, _MIXED = "DERIVED", "MIXED"
-_MIXABLE = frozenset({
+_ENHANCED = frozenset({
     EnhancedCTImageStorage, EnhancedMRImageStorage, EnhancedMRColorImageStorage,
-    EnhancedPETImageStorage, LegacyConvertedEnhancedCTImageStorage,
-    LegacyConvertedEnhancedMRImageStorage, LegacyConvertedEnhancedPETImageStorage,
+    EnhancedPETImageStorage,
 })  # fmt: skip
+_MIXABLE = _ENHANCED | {
+    LegacyConvertedEnhancedCTImageStorage, LegacyConvertedEnhancedMRImageStorage,
+    LegacyConvertedEnhancedPETImageStorage,
+}  # fmt: skip
 """Whose frames can differ in their types; frames of others that share one are derived together."""
 _OF_ACQUIRED = (
     "PulseSequenceName", "MRAcquisitionType", "EchoPulseSequence", "MultipleSpinEcho",
@@ -48,13 +51,17 @@ def mark(dataset: Dataset, frames: Collection[int], count: int) -> None:
         frames: those that are, counted from 0.
         count: of all frames.
     """
-    mixable = UID(text(dataset, "SOPClassUID")) in _MIXABLE
+    sop_class = UID(text(dataset, "SOPClassUID"))
+    mixable = sop_class in _MIXABLE
     if mixable and len(frames) < count:
         _divide(dataset, count)
+    former, *others = text(dataset, "ImageType").split("\\")
     types = _marked(dataset, frames)
+    if not types and len(frames) < count:  # the image speaks for its frames
+        types = {former or _DERIVED, _DERIVED}
     first = _MIXED if mixable and {_DERIVED} < types else _DERIVED
-    dataset.ImageType = [first, *(text(dataset, "ImageType").split("\\")[1:] or ["SECONDARY"])]
-    if mixable and first == _DERIVED:
+    dataset.ImageType = [first, *(others or ["SECONDARY"])]
+    if sop_class in _ENHANCED and first == _DERIVED:
         for keyword in _OF_ACQUIRED:
             if keyword in dataset:
                 del dataset[keyword]

@@ -10,6 +10,7 @@ from pydicom.uid import (
     EnhancedMRImageStorage,
     ExplicitVRLittleEndian,
     JPEGBaseline8Bit,
+    LegacyConvertedEnhancedMRImageStorage,
     MRImageStorage,
     VLWholeSlideMicroscopyImageStorage,
 )
@@ -197,6 +198,15 @@ def test_only_frames_that_were_mended_become_derived() -> None:
     assert image.PulseSequenceName == "SE"  # as one frame is as acquired
 
 
+@pytest.mark.parametrize(("kind", "told"), [(OLD, "MIXED"), ("MIXED", "MIXED"), (NEW, NEW)])
+def test_an_image_without_frame_types_speaks_for_its_frames(kind: str, told: str) -> None:
+    image = enhanced(EnhancedMRImageStorage, own=("", "", ""))
+    image.ImageType = [kind, "PRIMARY", "T1", "NONE"]
+    derive(image, MADE, "d", [1])
+    assert image.ImageType == [told, "PRIMARY", "T1", "NONE"]
+    assert ("PulseSequenceName" in image) == (told == "MIXED")
+
+
 def test_a_frame_type_that_all_share_is_given_to_each() -> None:
     image = enhanced(EnhancedMRImageStorage, shared=OLD, own=("", "", ""))
     derive(image, MADE, "d", [0, 2])
@@ -217,8 +227,9 @@ def test_an_image_all_of_whose_frames_are_derived_says_so_and_nothing_of_an_acqu
         assert (first, set(shared + own)) == (NEW, {NEW})
         assert "PulseSequenceName" not in image
         assert "MRAcquisitionType" not in image
-    plain = source(SOPClassUID=MRImageStorage, MRAcquisitionType="3D")
-    assert derived(plain).MRAcquisitionType == "3D"
+    for other in (MRImageStorage, LegacyConvertedEnhancedMRImageStorage):
+        plain = source(SOPClassUID=other, MRAcquisitionType="3D")
+        assert derived(plain).MRAcquisitionType == "3D"
 
 
 @pytest.mark.parametrize("own", [(), ("", "")])
