@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import zlib
 from typing import Literal
 
-import pydicom
 from pydicom import Dataset
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileDataset
-from pydicom.filereader import data_element_generator
+from pydicom.filereader import data_element_generator, read_partial
 from pydicom.pixels.decoders.base import get_decoder
 from pydicom.tag import Tag
 from pydicom.uid import UID, DeflatedExplicitVRLittleEndian
 
+from client_app.dicom.bounded import Bounded, Ending, check_sequences
 from client_app.dicom.limits import MAX_INFLATED
 from client_app.dicom.quiet import quiet
 from client_app.dicom.untrusted import (
@@ -29,8 +30,9 @@ from client_app.dicom.untrusted import (
     UNKNOWN_SYNTAX,
     Untrusted,
 )
+from client_app.dicom.values import text
 
-__all__ = ["Untrusted", "check_syntax", "looks_like_dicom", "read"]
+__all__ = ["Untrusted", "check_syntax", "looks_like_dicom", "read", "why_no_pixels"]
 
 PIXELS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
 _PIXEL_TAGS = frozenset(Tag(keyword) for keyword in PIXELS)
@@ -45,6 +47,21 @@ _LONGEST_FIRST = 1024
 """Bytes: the first element of a data set is a group length, a character set or a UID."""
 _UNDEFINED = 0xFFFFFFFF
 _SYNTAX = b"\x02\x00\x10\x00"
+_GROUP_LENGTH = b"\x02\x00\x00\x00UL\x04\x00"
+_PARSED_LATE = frozenset(
+    Tag(keyword)
+    for keyword in (
+        "SharedFunctionalGroupsSequence",
+        "PerFrameFunctionalGroupsSequence",
+        "ModalityLUTSequence",
+        "VOILUTSequence",
+    )
+)
+"""Sequences that are looked into to show a picture."""
+_LIKE_CUT = (EMPTY, NOT_IMAGE, NO_PIXELS)
+"""What is left of a file whose end is missing looks like that."""
+_PICTURES = frozenset({"EnhancedUSVolumeStorage", "ParametricMapStorage", "SegmentationStorage"})
+"""Storage classes of images that are not called so."""
 
 
 def looks_like_dicom(head: bytes) -> bool:
@@ -82,42 +99,96 @@ def read(data: bytes) -> Dataset:
         data: the whole file.
 
     Raises:
-        Untrusted: it is not DICOM, cut off, empty, without pixels, or of an unknown syntax.
+        Untrusted: it is not DICOM, cut off, empty, without pixels, of an unknown syntax, or its
+            header is over the limits.
     """
     if not looks_like_dicom(data[:HEAD]):
         raise Untrusted(NOT_DICOM)
+    source = Bounded(data, _PIXEL_TAGS)
     with quiet():
         try:
-            _check_inflated(data)
-            dataset = pydicom.dcmread(io.BytesIO(data), force=True)
-            _check_whole(dataset, data)
-            _check_pixels(dataset)
-            check_syntax(dataset)
-        except Untrusted:
-            raise
-        except (EOFError, OSError, zlib.error) as error:
-            raise Untrusted(TRUNCATED, local=str(error)) from None
-        except MemoryError:
-            raise Untrusted(TOO_LARGE, local="no memory to parse it") from None
+            return _parsed(source, data)
         except Exception as error:  # noqa: BLE001 (pydicom raises nearly anything over garbage)
-            raise Untrusted(INCONSISTENT, local=f"{type(error).__name__}: {error}") from None
+            raise _refusal(error, source, data) from None
+
+
+def _parsed(source: Bounded, data: bytes) -> Dataset:
+    """Return the data set of a source.
+
+    Raises:
+        Exception: of any kind, over garbage.
+    """
+    inflated = _inflated(data)
+    if inflated is None:
+        dataset = read_partial(source, source.goes_on, force=True)
+    else:
+        _check_elements(inflated)
+        dataset = read_partial(io.BytesIO(data), force=True)
+    _check_whole(dataset, data)
+    _check_pixels(dataset)
+    check_syntax(dataset)
+    check_sequences(dataset, _PARSED_LATE)
     return dataset
 
 
-def _check_inflated(data: bytes) -> None:
-    """Refuse a deflated data set that would inflate beyond the limit.
+def _refusal(error: Exception, source: Bounded, data: bytes) -> Untrusted:
+    """Return why a source that could not be parsed is refused."""
+    if source.over:
+        return Untrusted(TOO_LARGE, local=source.over)
+    known = error if isinstance(error, Untrusted) else None
+    if (known is None or known.reason in _LIKE_CUT) and _is_cut(data):
+        return Untrusted(TRUNCATED, local="the bytes end within an element")
+    if known is not None:
+        return known
+    if isinstance(error, EOFError | OSError | zlib.error):
+        return Untrusted(TRUNCATED, local=str(error))
+    if isinstance(error, MemoryError):
+        return Untrusted(TOO_LARGE, local="no memory to parse it")
+    return Untrusted(INCONSISTENT, local=f"{type(error).__name__}: {error}")
 
-    pydicom inflates all of it at once, so it is inflated here first, and thrown away, by pieces.
+
+def _is_cut(data: bytes) -> bool:
+    """Say whether a file ends within the beginning of an element; pydicom overlooks it."""
+    ending = Ending(data)
+    with contextlib.suppress(Exception):  # it was refused anyhow
+        read_partial(ending, force=True)
+    return ending.cut
+
+
+def _inflated(data: bytes) -> bytes | None:
+    """Return what a deflated data set inflates to; None: it is not deflated.
+
+    pydicom inflates all of it at once, so it is inflated here first, by pieces.
+
+    Raises:
+        Untrusted: it would inflate beyond the limit.
+        zlib.error: it is broken.
     """
     syntax, end = _meta(data)
     if syntax != DeflatedExplicitVRLittleEndian:
-        return
-    inflater, size, rest = zlib.decompressobj(-zlib.MAX_WBITS), 0, data[end:]
+        return None
+    inflater, made, rest = zlib.decompressobj(-zlib.MAX_WBITS), bytearray(), data[end:]
     while rest and not inflater.eof:
-        size += len(inflater.decompress(rest, 2**20))
+        made += inflater.decompress(rest, 2**20)
         rest = inflater.unconsumed_tail
-        if size > MAX_INFLATED:
+        if len(made) > MAX_INFLATED:
             raise Untrusted(TOO_LARGE, local=f"inflates to over {MAX_INFLATED} bytes")
+    return bytes(made)
+
+
+def _check_elements(inflated: bytes) -> None:
+    """Refuse an inflated data set with too many elements: pydicom reads it out of sight.
+
+    Raises:
+        Untrusted: the reason.
+    """
+    source = Bounded(inflated, _PIXEL_TAGS)
+    elements = data_element_generator(source, False, True, source.goes_on)
+    with contextlib.suppress(Exception):  # the same will come of it when it is parsed
+        for _ in elements:
+            pass
+    if source.over:
+        raise Untrusted(TOO_LARGE, local=source.over)
 
 
 def _meta(data: bytes) -> tuple[str, int]:
@@ -156,7 +227,7 @@ def _why_empty(dataset: FileDataset, data: bytes) -> str:
     """
     syntax, start = _meta(data)
     if start >= len(data):
-        return EMPTY
+        return TRUNCATED if start > len(data) or _meta_claimed(data) > len(data) else EMPTY
     if syntax == DeflatedExplicitVRLittleEndian:
         return TRUNCATED
     implicit, little = dataset.original_encoding
@@ -167,12 +238,33 @@ def _why_empty(dataset: FileDataset, data: bytes) -> str:
         return TRUNCATED
 
 
+def _meta_claimed(data: bytes) -> int:
+    """Return where the file meta information says that it ends; 0: it does not say."""
+    at = _PREAMBLE + 4 if data[_PREAMBLE : _PREAMBLE + 4] == b"DICM" else 0
+    end = at + len(_GROUP_LENGTH) + 4
+    if not data.startswith(_GROUP_LENGTH, at) or end > len(data):
+        return 0
+    return end + int.from_bytes(data[end - 4 : end], "little")
+
+
+def why_no_pixels(dataset: Dataset) -> str:
+    """Return the reason for a data set without pixel data: an image has lost them, or it is none.
+
+    Args:
+        dataset: with its file meta information.
+    """
+    kind = text(dataset, "SOPClassUID") or text(dataset.file_meta, "MediaStorageSOPClassUID")
+    name = UID(kind).keyword
+    meant = "Rows" in dataset or "ImageStorage" in name or name in _PICTURES
+    return NO_PIXELS if meant else NOT_IMAGE
+
+
 def _check_pixels(dataset: FileDataset) -> None:
     """Refuse a data set that is no image, or one whose pixels are missing or come twice."""
     there = dataset.keys()
     present = [tag for tag in _PIXEL_TAGS if tag in there]
     if not present:
-        raise Untrusted(NO_PIXELS if "Rows" in dataset else NOT_IMAGE)
+        raise Untrusted(why_no_pixels(dataset))
     if len(present) > 1:
         raise Untrusted(INCONSISTENT, local="pixel data of two kinds")
     if not dataset[present[0]].value:

@@ -8,9 +8,9 @@ from typing import NamedTuple
 from pydicom import Dataset
 from pydicom.uid import UID
 
-from client_app.dicom.files import PIXELS
+from client_app.dicom.files import PIXELS, why_no_pixels
 from client_app.dicom.limits import check_size
-from client_app.dicom.untrusted import INCONSISTENT, NO_PIXELS, NOT_IMAGE, Untrusted
+from client_app.dicom.untrusted import INCONSISTENT, Untrusted
 from client_app.dicom.values import numbers, text
 
 _DEPTHS = {"FloatPixelData": 32, "DoubleFloatPixelData": 64}
@@ -60,7 +60,7 @@ def layout(dataset: Dataset) -> Layout:
     """
     keyword = next((name for name in PIXELS if name in dataset), "")
     if not keyword:
-        raise Untrusted(NO_PIXELS if "Rows" in dataset else NOT_IMAGE)
+        raise Untrusted(why_no_pixels(dataset))
     floating = keyword != "PixelData"
     samples = _whole(dataset, "SamplesPerPixel", most=3)
     read = Layout(

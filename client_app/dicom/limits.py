@@ -13,6 +13,14 @@ MAX_FRAMES = 2**16
 MAX_INFLATED = 256 * 2**20
 """Bytes of a data set after inflating (deflated transfer syntax)."""
 
+MAX_HEADER = 128 * 2**20
+"""Bytes before the pixel data. An enhanced file has 1 to 3 KiB for each frame."""
+MAX_OUTERMOST = 2**15
+"""Elements outside of sequences. Large headers have some thousand, most of them private."""
+MAX_ELEMENTS = 2**20
+"""Elements and items of all depths: a hundred for each of 10,000 frames. Parsing so many takes
+some seconds and half a gibibyte."""
+
 
 def check_size(rows: int, columns: int, samples: int, allocated: int, frames: int) -> None:
     """Refuse what a header claims if it is over the limits.

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pytest
 from PIL import Image
 from pydicom import Dataset
 from pydicom.encaps import encapsulate
@@ -27,7 +28,9 @@ from pydicom.uid import (
     RLELossless,
 )
 
-from client_app.dicom import untrusted
+from client_app.dicom import bounded, headers, untrusted
+from client_app.dicom.parsed import parse
+from client_app.dicom.untrusted import Untrusted
 
 AsFile = Callable[[Dataset], bytes]
 Make = Callable[..., Dataset]
@@ -169,6 +172,90 @@ def test_what_unfolds_when_it_is_read_is_bounded(
     assert items.found == ["read", "read"]
     assert max(deflated.seconds, items.seconds) < 60
     assert max(deflated.more, items.more) < 256
+
+
+def _many(count: int) -> bytes:
+    """Return empty private elements, of which each is an object when it is parsed."""
+    tags = ((0x11 + 2 * (at >> 16), at & 0xFFFF) for at in range(count))
+    return b"".join(struct.pack("<HH2sH", *tag, b"LO", 0) for tag in tags)
+
+
+def _with(good: bytes, elements: bytes) -> bytes:
+    at = good.index(b"\x28\x00\x02\x00")
+    return good[:at] + elements + good[at:]
+
+
+def _sequence(tag: bytes, item: bytes, *, measured: bool = True) -> bytes:
+    """Return a sequence of one item, with its length or without."""
+    item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(item)) + item
+    if measured:
+        return tag + b"SQ\0\0" + struct.pack("<I", len(item)) + item
+    return tag + b"SQ\0\0" + b"\xff" * 4 + item + b"\xfe\xff\xdd\xe0" + bytes(4)
+
+
+_SOURCES, _GROUPS, _MEASURES = b"\x08\x00\x12\x21", b"\x00\x52\x30\x92", b"\x28\x00\x10\x91"
+
+
+def test_a_header_of_too_many_elements_is_refused(
+    make: Make, as_file: AsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MAX_ELEMENTS", 70_000)
+    many = _many(80_000)
+    inner = _sequence(_MEASURES, many)
+    good = as_file(make(_PICTURE))
+    for elements in (
+        many,
+        _sequence(_SOURCES, many, measured=False),
+        _sequence(_GROUPS, many),
+        _sequence(_GROUPS, inner),
+        _sequence(_GROUPS, inner, measured=False),
+        _GROUPS + b"SQ\0\0" + struct.pack("<I", 640_000) + b"\xfe\xff\x00\xe0\0\0\0\0" * 80_000,
+    ):
+        for bomb in (_with(good, elements), _repacked(_with(good, elements))):
+            with pytest.raises(Untrusted) as caught:
+                parse(bomb)
+            assert caught.value.reason == untrusted.TOO_LARGE
+
+
+def test_a_header_of_too_many_bytes_is_refused(
+    make: Make, as_file: AsFile, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bounded, "MAX_HEADER", 2**20)
+    blob = b"\x29\x00\x10\x10OB\0\0" + struct.pack("<I", 2**20) + bytes(2**20)
+    good = as_file(make(_PICTURE))
+    nested = _sequence(_SOURCES, blob * 2 + b"\x29\x00\x11\x10LO\0\0", measured=False)
+    for elements in (blob, nested):
+        with pytest.raises(Untrusted, match=untrusted.TOO_LARGE):
+            parse(_with(good, elements))
+    large = make(np.zeros((1024, 1024), np.uint16))
+    assert parse(as_file(large)).claimed.rows == 1024
+    # What a cut file claims is not there.
+    with pytest.raises(Untrusted, match=untrusted.TRUNCATED):
+        parse(good[: good.index(b"\x28\x00\x02\x00")] + blob[:100])
+
+
+def test_thousands_of_frames_have_groups_of_their_own(make: Make, as_file: AsFile) -> None:
+    frames = 2000
+    private = b"".join(struct.pack("<HH2sHI", 0x29, at, b"UL", 4, at) for at in range(80))
+    inner = _sequence(_MEASURES, b"\x18\x00\x50\x00DS\x02\x001 ", measured=False)
+    item = inner + private
+    item = b"\xfe\xff\x00\xe0" + struct.pack("<I", len(item)) + item
+    made = make(np.zeros((1, 1), np.uint8), NumberOfFrames=frames, PixelData=bytes(frames))
+    data = as_file(made)
+    at = data.rindex(b"\xe0\x7f\x10\x00")
+    groups = _GROUPS + b"SQ\0\0" + struct.pack("<I", frames * len(item)) + item * frames
+    header = headers.header(parse(data[:at] + groups + data[at:]))
+    assert [own["SliceThickness"] for own in header.own] == [1.0] * frames
+
+
+def _repacked(explicit: bytes) -> bytes:
+    """Return a file, deflated."""
+    start = explicit.index(b"\x08\x00\x16\x00")
+    deflater = zlib.compressobj(1, zlib.DEFLATED, -zlib.MAX_WBITS)
+    body = deflater.compress(explicit[start:]) + deflater.flush()
+    uid = DeflatedExplicitVRLittleEndian.encode()
+    meta = explicit[132:start].replace(b"\x14\x001.2.840.10008.1.2.1\0", b"\x16\x00" + uid)
+    return explicit[:132] + meta + body
 
 
 def _deflated(good: bytes) -> bytes:

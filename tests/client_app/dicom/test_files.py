@@ -125,6 +125,36 @@ def test_a_file_cut_anywhere_is_never_read_as_whole(make: Make, as_file: AsFile)
             read(data[:size])
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_a_header_that_ends_within_an_element_is_truncated(
+    make: Make, as_file: AsFile, syntax: str
+) -> None:
+    dataset = make(_PIXELS, syntax)
+    dataset.OtherPatientIDsSequence = Sequence([Dataset()])
+    dataset.RedPaletteColorLookupTableData = bytes(20)
+    data = as_file(dataset)
+    pixels = data.rindex(b"\xe0\x7f\x10\x00")
+    found = {}
+    for size in range(133, pixels + 8):
+        with pytest.raises(Untrusted) as caught:
+            read(data[:size])
+        found[size] = caught.value.reason
+    # Between two elements nothing tells the end from a header that somebody wrote without pixels.
+    between = [size for size, reason in found.items() if reason != untrusted.TRUNCATED]
+    assert len(between) <= 2 + len(dataset)
+    assert {found[size] for size in between} == {untrusted.NO_PIXELS, untrusted.EMPTY}
+    assert found[between[0]] == untrusted.EMPTY  # after the file meta information
+    assert between[0] == data.index(b"\x08\x00\x16\x00")
+    assert [found[size] for size in between].count(untrusted.EMPTY) == 1
+
+
+def test_an_image_without_rows_and_pixels_is_one_nevertheless(make: Make, as_file: AsFile) -> None:
+    data = as_file(make(_PIXELS))
+    meta = data[: data.index(b"\x08\x00\x16\x00")]
+    with pytest.raises(Untrusted, match=untrusted.NO_PIXELS):
+        read(meta + b"\x08\x00\x05\x00CS\0\0")
+
+
 def test_an_unknown_transfer_syntax_is_named_as_such(make: Make, as_file: AsFile) -> None:
     dataset = make(_PIXELS)
     data = as_file(dataset).replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.10008.1.9.1\0")

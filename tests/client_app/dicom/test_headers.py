@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
     UID,
+    BasicTextSRStorage,
     DeflatedExplicitVRLittleEndian,
     ExplicitVRLittleEndian,
     ImplicitVRLittleEndian,
@@ -184,7 +185,8 @@ def test_the_last_of_many_pixels_counts() -> None:
         (encoded(1)[:-10], TRUNCATED),
         (encoded(1, Rows=80), SHORT),
         (encoded(1, PixelData=None), "no pixel data"),
-        (encoded(1, PixelData=None, Rows=None), NOT_IMAGE),
+        (encoded(1, PixelData=None, Rows=None), "no pixel data"),
+        (encoded(1, PixelData=None, Rows=None, SOPClassUID=BasicTextSRStorage), NOT_IMAGE),
         (encoded(1, BitsStored=None), INCONSISTENT),
         (encoded(1, Rows=60000, Columns=60000), TOO_LARGE),
         (encoded(1, shape=(1, 8, 6), NumberOfFrames=70000), TOO_LARGE),
