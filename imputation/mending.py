@@ -10,7 +10,7 @@ first one, where it finds no noise any more.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,7 +18,6 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fedmend.site import Examined
 from imputation import restoration, routing
 
 HOPELESS = math.log(999)
@@ -55,13 +54,13 @@ class Mending:
         model: nn.Module,
         routes: Sequence[str],
         kinds: Mapping[str, bool],
-        examine: Callable[[Tensor], Examined],
+        examine: routing.Examine,
     ) -> None:
         self.model = model
         self.examine = examine
         self.structural = np.array(list(kinds.values()), dtype=np.bool_)
-        methods = routing.read(routes)
-        self.methods = [methods.get(name, routing.IMPUTER) for name in routing.classes(kinds)]
+        routed = routing.read(routes)
+        self.methods = [routed.get(name, routing.IMPUTER) for name in routing.classes(kinds)]
 
     def __call__(self, images: Tensor) -> Outcome:
         """Mend (n, C, H, W) in [0, 1], all of them held to be noisy; n may be 0."""
@@ -100,6 +99,7 @@ class Mending:
         ]
         for method in sorted(set(methods[~routed].tolist())):
             rows = np.flatnonzero(methods == method)
-            attempts.append((rows, routing.filtering(method)(images[rows]), False))
+            answer = routing.mended_by(method, images[rows], made.image[rows], self.examine)
+            attempts.append((rows, answer, False))
         every = np.arange(len(images))
         return [*attempts, (every, made.image, False)]

@@ -1,9 +1,10 @@
 """Which method mends which noise: whichever validates better across all sites.
 
 A classical filter can be better than a network at one kind (a median at impulses), or where there
-is little of it. So every site sets the imputer and the filters to clean validation images with the
-run's noise on them, sorted by what its detector takes that noise for and by how much the imputer
-would change, and the merged PSNR decides.
+is little of it; and the two together better than either: they err differently, so that their mean
+errs less, and of two answers the detector may tell the one with less noise in it. So every site
+sets them to clean validation images with the run's noise on them, sorted by what its detector takes
+that noise for and by how much the imputer would change, and the merged PSNR decides.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from torch import Tensor, nn
 from fedmend import plugins, randomness, spec
 from fedmend.errors import SpecError
 from fedmend.settings import Settings
-from fedmend.site import Site
+from fedmend.site import Examined, Site
 from fedmend.sums import Sums
 from fedmend.wire import Task
 from imputation import quality, restoration
@@ -29,6 +30,8 @@ from imputation.noise import mixture
 
 IMPUTER = "imputer"
 """The method that is no filter."""
+MEAN, CHOICE = "imputer and ", "imputer or "
+"""Before a filter's spec: the mean of the two, and the one that the detector finds less noisy."""
 
 LEVELS: Mapping[str, float] = {"weak": 0.1, "medium": 0.2, "strong": math.inf}
 """Noise by the root mean square of what the imputer would change, which is below these."""
@@ -38,8 +41,13 @@ _MOST_DRAWS = 8
 _FEWEST = 8
 """Images of a class below which a comparison decides nothing."""
 
+_MARGIN = 0.1
+"""Decibels by which the two together must be better than one to be worth its while."""
+
 Method = Callable[[Tensor], Tensor]
 """(n, C, H, W) in [0, 1] to the same, mended."""
+Examine = Callable[[Tensor], Examined]
+"""Asks the detector."""
 
 
 def filters(settings: Settings) -> list[str]:
@@ -67,26 +75,67 @@ def filtering(text: str) -> Method:
     return mend
 
 
+def methods(settings: Settings) -> list[str]:
+    """Return all that may mend a class of noise: the imputer, the filters, and then both."""
+    single = filters(settings)
+    if not single:
+        return [IMPUTER]
+    return [IMPUTER, *single, *(joint + each for joint in (MEAN, CHOICE) for each in single)]
+
+
+def mended_by(method: str, images: Tensor, imputed: Tensor, examine: Examine) -> Tensor:
+    """Return what one of :func:`methods` makes of images, (n, C, H, W) in [0, 1].
+
+    Args:
+        method: its name.
+        images: noisy.
+        imputed: the same, as the imputer would have them.
+        examine: asks the detector.
+
+    Raises:
+        SpecError: there is no such method.
+    """
+    if method == IMPUTER:
+        return imputed
+    for joint in (MEAN, CHOICE):
+        if method.startswith(joint):
+            filtered = filtering(method.removeprefix(joint))(images)
+            return _together(joint, imputed, filtered, examine)
+    return filtering(method)(images)
+
+
+def _together(joint: str, imputed: Tensor, filtered: Tensor, examine: Examine) -> Tensor:
+    if joint == MEAN:
+        return (imputed + filtered) / 2
+    first = torch.from_numpy(examine(imputed).score <= examine(filtered).score)
+    return torch.where(first[:, None, None, None], imputed, filtered)
+
+
 def compared(model: nn.Module, site: Site, settings: Settings, task: Task) -> Sums:
     """Return, per class of noise, ``<class>/n`` and the summed ``<class>/psnr`` of every method.
 
-    The imputer comes first, then :func:`filters`; nothing is compared where there are none, or
+    They are in the order of :func:`methods`; nothing is compared where there are no filters, or
     where the site has no validation image that it holds to be clean.
     """
-    others = [filtering(text) for text in filters(settings)]
-    names = classes(site.kinds)
+    names, every = classes(site.kinds), methods(settings)
     total = {
         f"{name}/{key}": np.zeros(length)
         for name in names
-        for key, length in (("n", 1), ("psnr", 1 + len(others)))
+        for key, length in (("n", 1), ("psnr", len(every)))
     }
-    target = _targets(site) if others else None
+    target = _targets(site) if len(every) > 1 else None
     if target is None:
         return total
     noisy = _corrupted(target, settings, task, site.name)
     imputed = restoration.restored(model, noisy).image
     seen = classified(site.examine(noisy).kind, noisy, imputed)
-    made = [imputed, *(method(noisy) for method in others)]
+    filtered = [filtering(text)(noisy) for text in filters(settings)]
+    together = (
+        _together(joint, imputed, each, site.examine)
+        for joint in (MEAN, CHOICE)
+        for each in filtered
+    )
+    made = [imputed, *filtered, *together]
     decibel = np.stack([quality.psnr(images, target).numpy() for images in made])
     for number, name in enumerate(names):
         total[f"{name}/n"] += float((seen == number).sum())
@@ -137,13 +186,14 @@ def decided(merged: Sums, settings: Settings) -> tuple[str, ...]:
     """Return "class=method" for every class of the kinds that were met often enough, sorted.
 
     A class that was met too rarely has what its kind as a whole is mended best by. A draw goes to
-    the imputer.
+    the imputer, and to one method rather than two together.
     """
-    methods = [IMPUTER, *filters(settings)]
-    if len(methods) == 1:
+    names = methods(settings)
+    if len(names) == 1:
         return ()
+    price = np.array([_MARGIN * name.startswith((MEAN, CHOICE)) for name in names])
     every = _met(merged)
-    nothing = Met(0.0, np.zeros(len(methods)))
+    nothing = Met(0.0, np.zeros(len(names)))
     whole = {_kind(name): nothing for name in every}
     for name, met in every.items():
         whole[_kind(name)] = whole[_kind(name)].and_also(met)
@@ -151,7 +201,7 @@ def decided(merged: Sums, settings: Settings) -> tuple[str, ...]:
         name: met if met.images >= _FEWEST else whole[_kind(name)] for name, met in every.items()
     }
     return tuple(
-        f"{name}={methods[int(np.argmax(met.psnr))]}"
+        f"{name}={names[int(np.argmax(met.psnr / met.images - price))]}"
         for name, met in chosen.items()
         if met.images >= _FEWEST
     )
@@ -180,12 +230,21 @@ def _kind(name: str) -> str:
 
 
 def table(merged: Sums, settings: Settings) -> dict[str, dict[str, float]]:
-    """Return the mean PSNR in dB of every method, the imputer first, by class that was met."""
-    methods = [IMPUTER, *filters(settings)]
-    if len(methods) == 1:
+    """Return the mean PSNR in dB of every method, the imputer first, by class that was met.
+
+    Of those that are two together, the ones that are chosen somewhere.
+    """
+    names = methods(settings)
+    if len(names) == 1:
         return {}
+    chosen = set(read(decided(merged, settings)).values())
+    shown = [
+        place
+        for place, name in enumerate(names)
+        if name in chosen or not name.startswith((MEAN, CHOICE))
+    ]
     return {
-        name: dict(zip(methods, (met.psnr / met.images).tolist(), strict=True))
+        name: {names[place]: float(met.psnr[place] / met.images) for place in shown}
         for name, met in _met(merged).items()
         if met.images
     }

@@ -8,7 +8,7 @@ from fedmend.errors import SettingsError, SpecError
 from fedmend.settings import Settings
 from fedmend.wire import Task
 from imputation import routing
-from tests.imputation.fakes import FakeSite, Painter
+from tests.imputation.fakes import FakeSite, Painter, examined
 
 TASK = Task("r", "imputation", "", 2, 1, 0, ("a", "b"), comparing=True)
 
@@ -77,21 +77,65 @@ def test_without_filters_nothing_is_compared() -> None:
     assert routing.decided(said, chosen) == ()
 
 
+def _summed(images: float, *each: float) -> dict[str, np.ndarray]:
+    """Return sums of a class that was met; of two methods together less than of any one."""
+    low = [min(each) - images] * 4
+    return {"n": np.array([images]), "psnr": np.array([*each, *low])}
+
+
+def _merged(**found: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    return {f"{name}/{key}": value for name, sums in found.items() for key, value in sums.items()}
+
+
 def test_too_few_images_decide_nothing() -> None:
-    said = {
-        "grain_weak/n": np.array([7.0]),
-        "grain_weak/psnr": np.array([70.0, 140.0, 210.0]),
-        "blocks_weak/n": np.array([8.0]),
-        "blocks_weak/psnr": np.array([80.0, 160.0, 80.0]),
-    }
+    said = _merged(grain_weak=_summed(7, 70, 140, 210), blocks_weak=_summed(8, 80, 160, 80))
     assert routing.decided(said, settings()) == ("blocks_weak=gaussian(sigma=3)",)
     # One more of the kind, and the kind as a whole is known.
-    said |= {"grain_strong/n": np.array([1.0]), "grain_strong/psnr": np.array([90.0, 10.0, 10.0])}
+    said |= _merged(grain_strong=_summed(1, 90, 10, 10))
     assert routing.decided(said, settings()) == (
         "blocks_weak=gaussian(sigma=3)",
         "grain_strong=median(size=5)",
         "grain_weak=median(size=5)",
     )
+
+
+@pytest.mark.parametrize(("more", "wanted"), [(0.05, "imputer"), (0.2, "imputer and ")])
+def test_two_together_must_be_worth_it(more: float, wanted: str) -> None:
+    said = _merged(grain_weak=_summed(10, 250, 200, 240))
+    said["grain_weak/psnr"][4] += 10 * (1 + more) + 250 - 200  # the mean with the second filter
+    (route,) = routing.decided(said, settings())
+    assert route == "grain_weak=" + wanted + "median(size=5)" * (wanted != "imputer")
+    table = routing.table(said, settings())["grain_weak"]
+    single = ["imputer", "gaussian(sigma=3)", "median(size=5)"]
+    assert list(table) == single + ["imputer and median(size=5)"] * (wanted != "imputer")
+
+
+@torch.inference_mode()
+def test_two_methods_mend_together() -> None:
+    images = torch.rand(3, 1, 16, 16, generator=torch.Generator().manual_seed(0))
+    imputed = torch.full_like(images, 0.5)
+    imputed[1] = 0.1  # all dark, which this detector takes for noise
+    filtered = routing.mended_by("median(size=5)", images, imputed, examined)
+    mean = routing.mended_by("imputer and median(size=5)", images, imputed, examined)
+    torch.testing.assert_close(mean, (imputed + filtered) / 2)
+    chosen = routing.mended_by("imputer or median(size=5)", images, imputed, examined)
+    assert [torch.equal(each, one) for each, one in zip(chosen, imputed, strict=True)] == [
+        True, False, True,
+    ]  # fmt: skip
+    assert torch.equal(chosen[1], filtered[1])
+    assert routing.mended_by("imputer", images, imputed, examined) is imputed
+    with pytest.raises(SpecError):
+        routing.mended_by("imputer xor median()", images, imputed, examined)
+
+
+@torch.inference_mode()
+def test_what_is_compared_is_what_mends() -> None:
+    chosen = settings()
+    model, here = Painter(grey=0.45).eval(), site(8, 4)
+    said = routing.compared(model, here, chosen, TASK)
+    for name, method in routing.read(routing.decided(said, chosen)).items():
+        assert method in routing.methods(chosen), name
+    assert all(len(said[key]) == 7 for key in said if key.endswith("/psnr"))
 
 
 def test_noise_is_sorted_by_kind_and_by_how_much_the_imputer_would_change() -> None:
