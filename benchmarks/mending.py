@@ -3,11 +3,12 @@
     python benchmarks/mending.py --data FOLDER [--seeds 0-2] [--model 'unet()']
 
 FOLDER is that of experiments/chest-xray.toml. Ten sites train one imputer on a mixture of all
-noises, half of their images noisy and unsaid; it then mends noisy test images, each of them
-flagged, by its own routes and under the eye of the detector, calibrated on such a mixture. A
-filter's parameters are chosen for each noise and severity on 40 clean validation images of all
-sites with that noise on them: no hospital could do that. A seed whose run is complete is not
-trained again.
+noises, half of their images noisy and unsaid, and one classifier on the images before the noise,
+in whose features (the 128 before its last layer) Fréchet distances are taken. The imputer then
+mends noisy test images, each of them flagged, by its own routes and under the eye of the detector,
+calibrated on such a mixture. A filter's parameters are chosen for each noise and severity on 40
+clean validation images of all sites with that noise on them: no hospital could do that. A seed
+whose run is complete is not trained again.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torchmetrics.image.fid import FrechetInceptionDistance
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
@@ -78,8 +80,8 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
 OURS, BARE = "routed imputer", "imputer alone"
 SIZE, TUNED_ON, TESTED_ON, CALIBRATED_ON = 64, 40, 120, 240
 BLIND = (
-    f"noise={MIXTURE}", "noise-fraction=0.5", "noise-known=false", "arms=imputed",
-    "imputation.rounds=12", "imputation.epochs=3", "classification.rounds=0",
+    f"noise={MIXTURE}", "noise-fraction=0.5", "noise-known=false", "arms=clean",
+    "imputation.rounds=12", "imputation.epochs=3", "classification.rounds=10",
 )  # fmt: skip
 
 
@@ -143,9 +145,40 @@ def tuned(images: Tensor, spec: str, seed: int) -> dict[str, str]:
     return {name: max(choices, key=worth) for name, choices in FILTERS.items()}
 
 
+class Features(nn.Module):
+    """What a classifier sees in images before it decides: (n, C, H, W) in [0, 1] to (n, 128).
+
+    Args:
+        classifier: a ``small_cnn``.
+    """
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        assert isinstance(classifier, nn.Sequential)
+        *body, _, last = classifier
+        self.body = nn.Sequential(*body)
+        assert isinstance(last, nn.Linear)
+        self.num_features = last.in_features
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the features."""
+        found: Tensor = self.body(images)
+        return found
+
+
+def frechet(features: Features, images: Tensor, truth: Tensor) -> float:
+    """Return the Fréchet distance between two sets of images (Heusel et al., NeurIPS 2017)."""
+    metric = FrechetInceptionDistance(feature=features, normalize=True)
+    metric.update(truth, real=True)
+    metric.update(images, real=False)
+    return float(metric.compute())
+
+
 @torch.inference_mode()
-def measured(data: Path, file: ModelFile, seed: int) -> dict[str, dict[str, dict[str, float]]]:
-    """Return PSNR, SSIM and L1 of every method on every noise, by "noise, severity"."""
+def measured(
+    data: Path, file: ModelFile, features: Features, seed: int
+) -> dict[str, dict[str, dict[str, float]]]:
+    """Return every method's PSNR, SSIM, L1 and Fréchet distance, by "noise, severity"."""
     images = clean(data, file)
     routed, alone = mending_of(file, images.train, seed)
     table = {}
@@ -161,6 +194,7 @@ def measured(data: Path, file: ModelFile, seed: int) -> dict[str, dict[str, dict
                 for key, value in quality.quality(made, images.test).items()
                 if key != "n"
             }
+            | {"frechet": frechet(features, made, images.test)}
             for method, made in answers.items()
         }
         sys.stdout.write(f"seed {seed}: {name}, {SEVERITIES[number]}\n")
@@ -178,11 +212,17 @@ def page(
         f"Made by `{command}`: chest X-rays at {SIZE} px, {TESTED_ON} test images a noise and "
         f"seed, {len(tables)} seeds. Filters are tuned for each noise and severity; the imputer is "
         f"one, trained by ten sites on the mixture `{MIXTURE}`, half of their images noisy and "
-        f"unsaid (`{' '.join(BLIND[1:])}`).\n",
+        f"unsaid (`{' '.join(BLIND[1:])}`). Fréchet distances are in the 128 features of a "
+        "`small_cnn` that was trained on clean images.\n",
         f"{machine.described()}.\n",
         *(f"Routes, seed {seed}: {route}.\n" for seed, route in enumerate(routes)),
     ]  # fmt: skip
-    for score, unit, digits in (("psnr", "PSNR, dB", 1), ("ssim", "SSIM", 3), ("l1", "L1", 4)):
+    for score, unit, digits in (
+        ("psnr", "PSNR, dB", 1),
+        ("ssim", "SSIM", 3),
+        ("l1", "L1", 4),
+        ("frechet", "Fréchet distance", 2),
+    ):
         parts += [
             f"## {unit}\n",
             f"| noise | {' | '.join(methods)} |" + " ours minus best filter |" * (score == "psnr"),
@@ -215,13 +255,15 @@ def main() -> None:
     data, folder = given.data.resolve(), given.runs.resolve()
     tables, routes = [], []
     for seed in runs.numbers(given.seeds):
-        name = f"mending-{given.model.partition('(')[0]}-{seed}"
+        name = f"mending-{SIZE}-{given.model.partition('(')[0]}-{seed}"
         own = [f"data={data}", f"imputation.model={given.model}", f"seed={seed}", *BLIND]
         runs.completed(runs.Run(name, own), runs.CHEST_XRAY, folder)
         file = models.read(folder / name / "imputer.safetensors", "imputer")
         kept = folder / name / "mending.json"
         if not kept.is_file():
-            kept.write_text(json.dumps(measured(data, file, seed)), encoding="utf-8")
+            classifier = models.read(folder / name / "classifier-clean.safetensors", "classifier")
+            found = measured(data, file, Features(classifier.build().eval()), seed)
+            kept.write_text(json.dumps(found), encoding="utf-8")
         tables.append(json.loads(kept.read_text(encoding="utf-8")))
         routes.append(", ".join(file.routes))
     command = f"python benchmarks/mending.py --data FOLDER --seeds {given.seeds}"
