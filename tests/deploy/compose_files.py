@@ -49,6 +49,28 @@ def compose(name: str, given: Mapping[str, str] = GIVEN) -> dict[str, Any]:
     return loaded
 
 
+def move_gateway(file: Path, listen: str, health: int, superlink: int, scratch: Path) -> None:
+    """Let the gateway's configuration speak of a machine's own ports and folders, in place.
+
+    Args:
+        file: gateway.conf, as it was handed over.
+        listen: port, or address and port, for the sites.
+        health: port of its own health check.
+        superlink: port of the SuperLink on the same machine.
+        scratch: folder for what it writes.
+    """
+    text = file.read_text()
+    for there, here in (
+        ("listen 8443 ssl", f"listen {listen} ssl"),
+        ("listen 127.0.0.1:8080", f"listen 127.0.0.1:{health}"),
+        ("superlink:8000", f"127.0.0.1:{superlink}"),
+        ("/tmp/", f"{scratch}/"),
+    ):
+        assert there in text, there
+        text = text.replace(there, here)
+    file.write_text(text)
+
+
 def services() -> list[tuple[str, str, dict[str, Any]]]:
     """Return (file, name, service) of every service."""
     return [(name, key, each) for name in FILES for key, each in compose(name)["services"].items()]

@@ -28,7 +28,7 @@ from commands.main import app
 from commands.provisioning import registry
 from commands.provisioning.federation import Federation
 from fedmend.settings import Settings
-from tests.deploy.compose_files import GIVEN, ROOT, compose, image_environment
+from tests.deploy.compose_files import GIVEN, ROOT, compose, image_environment, move_gateway
 from tests.deploy.containers import Container, await_
 from tests.deploy.networks import GATE, GATE_HEALTH, HEALTH, PORT, Network, network
 
@@ -148,18 +148,12 @@ class Hospitals:
 
     def _open_gateway(self, folder: Path) -> None:
         """Let the gateway's configuration speak of this machine's ports and folders."""
-        net, file = self.network, folder / "gateway.conf"
+        net = self.network
         host = "127.0.0.1:" if net.kind == "loopback" else ""
-        text = file.read_text()
-        for there, here in (
-            ("listen 8443 ssl", f"listen {host}{net.port(HUB, GATE)} ssl"),
-            ("listen 127.0.0.1:8080", f"listen 127.0.0.1:{net.port(HUB, GATE_HEALTH)}"),
-            ("superlink:8000", f"127.0.0.1:{net.port(HUB, PORT)}"),
-            ("/tmp/", f"{self.state(HUB)}/"),
-        ):
-            assert there in text
-            text = text.replace(there, here)
-        file.write_text(text)
+        move_gateway(
+            folder / "gateway.conf", f"{host}{net.port(HUB, GATE)}", net.port(HUB, GATE_HEALTH),
+            net.port(HUB, PORT), self.state(HUB),
+        )  # fmt: skip
 
     def start_site(self, site: str) -> None:
         """Start a site's containers."""

@@ -20,7 +20,7 @@ from commands.main import app
 from commands.ports import free_port
 from commands.processes import Family
 from commands.provisioning.federation import Federation
-from tests.deploy.compose_files import GIVEN, ROOT, compose
+from tests.deploy.compose_files import GIVEN, ROOT, compose, move_gateway
 
 pytestmark = pytest.mark.engine
 
@@ -188,16 +188,9 @@ def test_the_gateway_lets_sites_through_and_nothing_else(deployment: Deployment)
         pytest.skip("nginx is not installed (apt-get install nginx-light)")
     folder, inner = deployment.federation.coordinator, free_port()
     deployment.superlink(inner)
-    conf = (folder / "gateway.conf").read_text()
-    for there, here in (
-        ("listen 8443 ssl", f"listen 127.0.0.1:{deployment.port} ssl"),
-        ("listen 127.0.0.1:8080", f"listen 127.0.0.1:{free_port()}"),
-        ("superlink:8000", f"127.0.0.1:{inner}"),
-        ("/tmp/", f"{deployment.root}/"),
-    ):
-        assert there in conf
-        conf = conf.replace(there, here)
-    (folder / "gateway.conf").write_text(conf)
+    move_gateway(
+        folder / "gateway.conf", f"127.0.0.1:{deployment.port}", free_port(), inner, deployment.root
+    )
     deployment.start("deploy/coordinator/compose.yml", "gateway", folder, {})
     ca = folder / "ca.crt"
 
