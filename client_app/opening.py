@@ -15,6 +15,9 @@ _LOOKED_AT, _PICTURES_LOOKED_AT = 20_000, 1000
 """Files that are looked at before a folder is held to have no DICOM; of those whose names say that
 they are pictures, fewer do."""
 
+_NAMED = frozenset({".dcm", ".dicom", ".ima"})
+"""What files are called that ought to be DICOM, and perhaps cannot be read."""
+
 
 def spec_for(text: str) -> str:
     """Return the reader's spec for what somebody pointed at.
@@ -51,7 +54,7 @@ def _of_file(path: Path) -> Term:
     if path.suffix.lower() == ".npz":
         return Term("medmnist", {"path": str(path)})
     here = {"path": str(path.parent), "glob": path.name}
-    if _is_dicom(Tree(path.parent), path.name):
+    if _is_dicom(Tree(path.parent), path.name) or _named_dicom(path.name):
         return Term("dicom", here)
     return Term("folder", here | {"label": ""})
 
@@ -66,9 +69,15 @@ def _of_folder(path: Path) -> Term:
     looked_at = (*others[:_LOOKED_AT], *pictures[:_PICTURES_LOOKED_AT])
     if any(_is_dicom(tree, name) for name in looked_at):
         return Term("dicom", here)
+    if not pictures and any(map(_named_dicom, others)):
+        return Term("dicom", here)
     # Images beside the subfolders: these are then no classes.
     flat = any("/" not in name for name in pictures)
     return Term("folder", here | ({"label": ""} if flat else {}))
+
+
+def _named_dicom(name: str) -> bool:
+    return Path(name).suffix.lower() in _NAMED
 
 
 def _is_dicom(tree: Tree, name: str) -> bool:

@@ -9,8 +9,9 @@ that noise for and by how much the imputer would change, and the merged PSNR dec
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -100,15 +101,21 @@ def mended_by(method: str, images: Tensor, imputed: Tensor, examine: Examine) ->
     for joint in (MEAN, CHOICE):
         if method.startswith(joint):
             filtered = filtering(method.removeprefix(joint))(images)
-            return _together(joint, imputed, filtered, examine)
+            return next(_together(joint, imputed, [filtered], examine))
     return filtering(method)(images)
 
 
-def _together(joint: str, imputed: Tensor, filtered: Tensor, examine: Examine) -> Tensor:
+def _together(
+    joint: str, imputed: Tensor, filtered: Iterable[Tensor], examine: Examine
+) -> Iterator[Tensor]:
+    """Yield what the imputer and each of the filters come to together."""
     if joint == MEAN:
-        return (imputed + filtered) / 2
-    first = torch.from_numpy(examine(imputed).score <= examine(filtered).score)
-    return torch.where(first[:, None, None, None], imputed, filtered)
+        yield from ((imputed + each) / 2 for each in filtered)
+        return
+    score = examine(imputed).score
+    for each in filtered:
+        first = torch.from_numpy(score <= examine(each).score)
+        yield torch.where(first[:, None, None, None], imputed, each)
 
 
 def compared(model: nn.Module, site: Site, settings: Settings, task: Task) -> Sums:
@@ -130,12 +137,8 @@ def compared(model: nn.Module, site: Site, settings: Settings, task: Task) -> Su
     imputed = restoration.restored(model, noisy).image
     seen = classified(site.examine(noisy).kind, noisy, imputed)
     filtered = [filtering(text)(noisy) for text in filters(settings)]
-    together = (
-        _together(joint, imputed, each, site.examine)
-        for joint in (MEAN, CHOICE)
-        for each in filtered
-    )
-    made = [imputed, *filtered, *together]
+    together = (_together(joint, imputed, filtered, site.examine) for joint in (MEAN, CHOICE))
+    made = [imputed, *filtered, *itertools.chain.from_iterable(together)]
     decibel = np.stack([quality.psnr(images, target).numpy() for images in made])
     for number, name in enumerate(names):
         total[f"{name}/n"] += float((seen == number).sum())

@@ -88,3 +88,12 @@ def test_what_does_not_exist_is_said_so_without_its_path(tmp_path: Path) -> None
     assert str(tmp_path) not in str(caught.value)
     with pytest.raises(SpecError):
         spec_for("fodler(path=/x)")
+
+
+def test_a_folder_of_nothing_but_broken_dicom_goes_by_its_files_names(tmp_path: Path) -> None:
+    (tmp_path / "a.dcm").write_bytes(b"")
+    (tmp_path / "notes.txt").write_text("of a broken export")
+    assert spec_for(str(tmp_path)) == f"dicom(path={tmp_path})"
+    assert spec_for(str(tmp_path / "a.dcm")) == f"dicom(path={tmp_path}, glob=a.dcm)"
+    refused = {each.source: each.reason for each in reader_for(str(tmp_path)).index().rejected}
+    assert refused == {"a.dcm": "the data set is empty", "notes.txt": "not a DICOM file"}
