@@ -1,6 +1,7 @@
 """What befalls machines and disks in mid-round, and what becomes of the run.
 
-``python benchmarks/faults.py`` runs all of it and writes the table of docs/deployment.md.
+``python benchmarks/faults.py`` runs all of it and writes the table of docs/deployment.md; without
+the marker ``faults`` one fault of every kind is run, in one phase.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ from tests.deploy.containers import await_
 from tests.deploy.hospitals import HUB, READER, Hospitals, Outcome, fedmend, opened
 from tests.deploy.simulation import simulated, unlike
 
-pytestmark = [pytest.mark.engine, pytest.mark.faults, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.engine, pytest.mark.timeout(900)]
 
 SITES = ("site-0", "site-1")
 STRUCK, LATE = "site-1", "late"
@@ -54,6 +55,8 @@ class Fault(NamedTuple):
     """Whether it needs disks of a size of their own."""
     mend: Callable[[Hospitals], None] = lambda hospitals: None
     """What is to be done afterwards, for those that follow."""
+    always: str = ""
+    """The phase in which it is struck whenever tests are run, and not only on request."""
 
 
 def _worker(service: str, program: str, number: int) -> Callable[[Hospitals], None]:
@@ -142,23 +145,25 @@ def _leave(hospitals: Hospitals) -> None:
 KILL, TERM = signal.SIGKILL, signal.SIGTERM
 FAULTS = (
     Fault("kill -9 of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", KILL),
-          "goes on"),
+          "goes on", always="imputation"),
     Fault("SIGTERM of the clientapp", _worker(f"{STRUCK}-superexec", "flwr-clientapp", TERM),
           "goes on"),
     Fault("kill -9 of a site's warm worker", _worker(f"{STRUCK}-superexec", WORKER, KILL),
-          "goes on"),
+          "goes on", always="classification"),
     Fault("kill -9 of a site's superexec", _service(f"{STRUCK}-superexec", KILL), "goes on"),
     Fault("SIGTERM of a site's superexec", _service(f"{STRUCK}-superexec", TERM), "goes on"),
     Fault("kill -9 of the supernode", _service(f"{STRUCK}-supernode", KILL), "goes on"),
-    Fault("SIGTERM of the supernode", _service(f"{STRUCK}-supernode", TERM), "goes on"),
-    Fault("a site's link cut for 30 s", partial(_cut, seconds=30), "goes on", cuts=True),
+    Fault("SIGTERM of the supernode", _service(f"{STRUCK}-supernode", TERM), "goes on",
+          always="classification"),
+    Fault("a site's link cut for 30 s", partial(_cut, seconds=30), "goes on", cuts=True,
+          always="imputation"),
     Fault("a site's link cut for 150 s", partial(_cut, seconds=150), "goes on", cuts=True),
     Fault("a site's link cut for good", partial(_link, state="down"), "goes on", cuts=True,
           mend=partial(_link, state="up")),
     Fault("a site's link down to 1 Mbit/s", partial(_rate, rate="1mbit"), "goes on", cuts=True,
           mend=partial(_rate, rate="")),
     Fault("a site's disk is full", partial(_fill, machine=STRUCK), "goes on", fills=True,
-          mend=partial(_free, machine=STRUCK)),
+          mend=partial(_free, machine=STRUCK), always="imputation"),
     Fault("a site's images are gone", partial(_take_away, empty=False), "goes on",
           mend=_bring_back),
     Fault("a site's folder is empty", partial(_take_away, empty=True), "goes on",
@@ -166,12 +171,13 @@ FAULTS = (
     Fault("a site's folder gets another image", _add, "goes on", mend=_take_out),
     Fault("another site comes in", _join, "goes on", mend=_leave),
     Fault("the coordinator's disk is full", partial(_fill, machine=HUB), "stops", fills=True,
-          mend=partial(_free, machine=HUB)),
+          mend=partial(_free, machine=HUB), always="classification"),
     Fault("kill -9 of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", KILL),
           "stops"),
     Fault("SIGTERM of the server app", _worker(f"{HUB}-superexec", "flwr-serverapp", TERM),
-          "stops"),
-    Fault("kill -9 of the superlink", _service(f"{HUB}-superlink", KILL), "goes on"),
+          "stops", always="classification"),
+    Fault("kill -9 of the superlink", _service(f"{HUB}-superlink", KILL), "goes on",
+          always="imputation"),
     Fault("SIGTERM of the superlink", _service(f"{HUB}-superlink", TERM), "goes on"),
     Fault("kill -9 of the coordinator's superexec", _service(f"{HUB}-superexec", KILL), "stops"),
     Fault("SIGTERM of the coordinator's superexec", _service(f"{HUB}-superexec", TERM), "stops"),
@@ -239,7 +245,8 @@ def _whole(folder: Path) -> None:
 
 
 CASES = [
-    pytest.param(fault, phase, id=f"{fault.name}, {phase}")
+    pytest.param(fault, phase, id=f"{fault.name}, {phase}",
+                 marks=[] if phase == fault.always else pytest.mark.faults)
     for fault in FAULTS for phase in LINES
 ]  # fmt: skip
 
