@@ -3,23 +3,34 @@
 Each image that is held to be noisy goes through up to three attempts, and keeps the first that is
 accepted: the imputer inside its map of holes alone, for noise that leaves pixels as they were
 elsewhere; whatever mends its kind of noise best; and the imputer. An attempt is accepted where the
-site's detector finds the result less noisy than the image was, or saw no noise in either; the
-first one, where it finds no noise any more.
+site's detector finds the result less noisy than the image was, and a picture is left of it; the
+first one, where besides no noise is left, or none outside of the holes.
+
+Nothing is painted where there is no picture: margins stay as they are, and where holes take up
+most of a picture, or margins nearly all of an image, the imputer would make it up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from imputation import restoration, routing
+from imputation.content import LEAST_CONTRAST, contrast, margins
 
+MOST_HOLES = 0.6
+"""Share of a picture in holes above which what is left says too little about it."""
+LEAST_PICTURE = 0.25
+"""Share of an image that is no margin, below which it looks like nothing that the imputer knows."""
+SEEN_NOISE = 0.01
+"""Standard deviation of noise below which there is none to speak of."""
 HOPELESS = math.log(999)
 """Log-odds of noise above which an image that cannot be mended is not to be trained on."""
 
@@ -37,6 +48,15 @@ class Outcome(NamedTuple):
     """(n,): not mended, and all but surely noisy."""
     confidence: npt.NDArray[np.float32]
     """(n,) in [0, 1]: see :func:`imputation.restoration.confidence`."""
+
+
+class Attempt(NamedTuple):
+    """What might become of some of the images."""
+
+    rows: Rows
+    images: Tensor
+    inside: bool = False
+    """Whether it leaves everything outside of holes as it is."""
 
 
 class Mending:
@@ -66,16 +86,21 @@ class Mending:
         """Mend (n, C, H, W) in [0, 1], all of them held to be noisy; n may be 0."""
         seen = self.examine(images)
         made = restoration.restored(self.model, images)
+        beside = margins(images)
+        made = made._replace(
+            image=torch.where(beside, images, made.image), hole=made.hole & ~beside
+        )
+        made_up = _made_up(made.hole, ~beside)
+        faint = (made.sigma < SEEN_NOISE).numpy()
         result, accepted = images.clone(), np.zeros(len(images), dtype=np.bool_)
-        for rows, mended, strict in self._attempts(images, made, seen.kind):
-            left = ~accepted[rows]
-            rows, mended = rows[left], mended[torch.from_numpy(left)]
+        for attempt in self._attempts(images, made, seen.kind, made_up):
+            left = ~accepted[attempt.rows]
+            rows, mended = attempt.rows[left], attempt.images[torch.from_numpy(left)]
+            mended = torch.where(beside[rows], images[rows], mended)
             after = self.examine(mended)
-            # Of noise that it does not see, the detector cannot say whether it is gone.
-            unseen = ~seen.alarm[rows] & ~after.alarm
-            better = (after.score < seen.score[rows]) | unseen
-            if strict:
-                better &= ~after.alarm
+            better = (after.score < seen.score[rows]) & (contrast(mended) >= LEAST_CONTRAST).numpy()
+            if attempt.inside:
+                better &= ~after.alarm | self.structural[after.kind] | faint[rows]
             result[rows[better]] = mended[torch.from_numpy(better)]
             accepted[rows[better]] = True
         changed = (result - made.image).square().mean((1, 2, 3))
@@ -88,18 +113,33 @@ class Mending:
         )
 
     def _attempts(
-        self, images: Tensor, made: restoration.Restoration, kind: Rows
-    ) -> list[tuple[Rows, Tensor, bool]]:
-        """Return attempts in order: rows, what becomes of them, and whether to be strict."""
+        self,
+        images: Tensor,
+        made: restoration.Restoration,
+        kind: Rows,
+        made_up: npt.NDArray[np.bool_],
+    ) -> Iterator[Attempt]:
+        """Yield attempts in order; the imputer has no part in those of images it would make up."""
         methods = np.array(self.methods)[routing.classified(kind, images, made.image)]
         routed = methods == routing.IMPUTER
-        inside = np.flatnonzero(routed & self.structural[kind])
-        attempts = [
-            (inside, torch.where(made.hole[inside], made.image[inside], images[inside]), True)
-        ]
+        # Of an image without holes it would leave all as it is.
+        holed = made.hole.any((1, 2, 3)).numpy()
+        inside = np.flatnonzero(holed & ~made_up & (routed | self.structural[kind]))
+        yield Attempt(
+            inside, torch.where(made.hole[inside], made.image[inside], images[inside]), inside=True
+        )
         for method in sorted(set(methods[~routed].tolist())):
-            rows = np.flatnonzero(methods == method)
+            by_imputer = routing.IMPUTER in method
+            rows = np.flatnonzero((methods == method) & ~(made_up & by_imputer))
             answer = routing.mended_by(method, images[rows], made.image[rows], self.examine)
-            attempts.append((rows, answer, False))
-        every = np.arange(len(images))
-        return [*attempts, (every, made.image, False)]
+            yield Attempt(rows, answer)
+        yield Attempt(np.flatnonzero(~made_up), made.image[~made_up])
+
+
+def _made_up(hole: Tensor, picture: Tensor) -> npt.NDArray[np.bool_]:
+    """Return (n,): whether too little is to be seen; a hole without the pixels next to it."""
+    core = 1 - functional.max_pool2d((~hole).float(), 3, 1, 1)
+    seen = picture.float().mean((1, 2, 3))
+    hidden = core.mean((1, 2, 3))
+    too_little: Tensor = (seen < LEAST_PICTURE) | (hidden > MOST_HOLES * seen)
+    return too_little.numpy()

@@ -19,6 +19,7 @@ from torch.nn import functional
 from fedmend import randomness
 from fedmend.plugins import DETECTORS
 from fedmend.site import Examined
+from imputation.content import LEAST_CONTRAST, contrast, margins
 from imputation.detectors import signs
 from imputation.detectors.base import Calibration, Detector
 from imputation.noise import mixture
@@ -67,6 +68,9 @@ def evidence(*, threshold: float = 0.0) -> Detector:
     neither names 20, nothing is learnt. Where the first regression holds fewer than one in
     fifty for clean, of 40 at least, the answer is *unknown* and nothing is flagged: either
     hardly any are, or they look like nothing that it knows.
+
+    Margins, whole lines at the border of one value, are not looked at. A picture with hardly any
+    contrast (a standard deviation below 0.025) is held to be clean: no damage hides in it.
 
     Args:
         threshold: scores above it are flagged; 0 is where damage is as likely as none.
@@ -124,6 +128,8 @@ class Evidence:
         Where next to none are, though there are images enough, it says that nothing is known.
         """
         images, vouched = images[:_LOOKED_AT], vouched[:_LOOKED_AT]
+        told = contrast(images) >= LEAST_CONTRAST
+        images, vouched = images[told], vouched[told]
         clean = images[vouched == 0]
         if len(clean) < _FEWEST:
             unsaid = images[vouched != 1]
@@ -134,10 +140,13 @@ class Evidence:
             return {}
         measured, kinds = [signs.measured(clean)], [0] * len(clean)
         for number, spec in enumerate(KINDS.values()):
-            copies = damaged(clean[number :: len(KINDS)][:_OF_EACH], spec)
+            originals = clean[number :: len(KINDS)][:_OF_EACH]
+            copies = torch.where(margins(originals), originals, damaged(originals, spec))
             measured.append(signs.measured(copies))
             kinds += [1 + number] * len(copies)
-        fitted = fit(torch.cat(measured).double(), torch.tensor(kinds))
+        every = torch.cat(measured).double()
+        told = ~every.isnan().any(1)
+        fitted = fit(every[told], torch.tensor(kinds)[told])
         return {name: getattr(fitted, name).numpy() for name in _PARTS}
 
     def calibrated(self, kept: Calibration) -> Evidence:
@@ -150,10 +159,16 @@ class Evidence:
         return dataclasses.replace(self, regressions=(*self.regressions, own))
 
     def logits(self, images: Tensor) -> Tensor:
-        """Return (n, 1 + kinds) float32 log-probabilities but for a constant, clean first."""
+        """Return (n, 1 + kinds) float32 log-probabilities but for a constant, clean first.
+
+        Where there is nothing to tell, an image is as clean as can be.
+        """
         measured = signs.measured(images)
         each = [regression.logits(measured) for regression in self.regressions]
-        return torch.stack(each).mean(0).float()
+        logits = torch.stack(each).mean(0).float()
+        nothing = torch.zeros(1 + len(KINDS))
+        nothing[0] = _MOST + math.log(len(KINDS))
+        return torch.where(measured.isnan().any(1, keepdim=True).cpu(), nothing, logits)
 
     def score(self, images: Tensor) -> Tensor:
         """Return (n,) float32 log-odds of damage, within [-50, 50]."""

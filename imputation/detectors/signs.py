@@ -13,14 +13,16 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from imputation.content import LEAST_CONTRAST, STEP, boxes, contrast
 from imputation.detectors.residual import noise_std, occluded_share
 
 LEAST = 8
 """Pixels a side below which there is nothing to tell."""
-_STEP = 2 / 65535  # two steps of the 16 bits in which a site keeps its images
 _LEAST_STD, _LEAST_SHARE = 1e-4, 5e-4
 _SHARP = 0.1
 _SECTORS = 8
+_SEAM = 2
+"""Lines beside a margin into which resizing has mixed it."""
 
 
 def grain(images: Tensor) -> Tensor:
@@ -116,16 +118,36 @@ ALL: tuple[Callable[[Tensor], Tensor], ...] = (
 
 
 def measured(images: Tensor) -> Tensor:
-    """Return (n, len(ALL)) float32: every sign of every image.
+    """Return (n, len(ALL)) float32: every sign of every image, NaN where there is nothing to tell.
+
+    Only the picture is looked at, not its margins. Nothing is to be told of one that is smaller
+    than 8 x 8, or has hardly any contrast.
 
     Raises:
         ValueError: the images are smaller than 8 x 8.
     """
     if min(images.shape[-2:]) < LEAST:
         raise ValueError(f"images must be at least {LEAST} pixels a side; got {images.shape[-2:]}")
-    if not len(images):
-        return images.new_zeros(0, len(ALL))
-    return torch.stack([sign(images) for sign in ALL], 1)
+    told = torch.full((len(images), len(ALL)), torch.nan, device=images.device)
+    where = _looked_at(images)
+    for box in torch.unique(where, dim=0):
+        top, bottom, left, right = box.tolist()
+        if min(bottom - top, right - left) < LEAST:
+            continue
+        rows = (where == box).all(1)
+        pictures = images[rows, :, top:bottom, left:right]
+        told[rows] = torch.stack([sign(pictures) for sign in ALL], 1)
+    told[contrast(images) < LEAST_CONTRAST] = torch.nan
+    return told
+
+
+def _looked_at(images: Tensor) -> Tensor:
+    """Return (n, 4) int64: where each picture is, without what borders on a margin."""
+    height, width = images.shape[-2:]
+    where = boxes(images)
+    whole = torch.tensor([0, height, 0, width], device=images.device)
+    inwards = torch.tensor([1, -1, 1, -1], device=images.device)
+    return where + _SEAM * inwards * (where != whole)
 
 
 def _grey(images: Tensor) -> Tensor:
@@ -140,7 +162,7 @@ def _diagonal(grey: Tensor) -> Tensor:
 
 def _median(detail: Tensor) -> Tensor:
     """Return the median of what is not exactly flat, at least the smallest one told apart."""
-    informative = torch.where(detail > _STEP, detail, torch.nan).flatten(1)
+    informative = torch.where(detail > STEP, detail, torch.nan).flatten(1)
     return informative.nanmedian(1).values.nan_to_num(0.0).clamp_min(_LEAST_STD)
 
 
@@ -154,8 +176,8 @@ def _unevenness(grey: Tensor) -> Tensor:
 
 def _constant(grey: Tensor) -> Tensor:
     """Return (n, 1, H, W) bool: pixels of 2 x 2 areas that are constant."""
-    across = grey.diff(dim=-1).abs() <= _STEP
-    down = grey.diff(dim=-2).abs() <= _STEP
+    across = grey.diff(dim=-1).abs() <= STEP
+    down = grey.diff(dim=-2).abs() <= STEP
     square = across[..., :-1, :] & across[..., 1:, :] & down[..., :-1] & down[..., 1:]
     grown = functional.max_pool2d(functional.pad(square.float(), (1, 1, 1, 1)), 2, 1)
     return grown > 0

@@ -23,7 +23,7 @@ def examined(images: Tensor) -> Examined:
 
 
 class Painter(Denoiser):
-    """Paints everything in one grey, and takes white pixels for holes.
+    """Paints everything in one grey, a bit darker above, and takes white pixels for holes.
 
     Args:
         grey: what it paints.
@@ -38,7 +38,8 @@ class Painter(Denoiser):
 
     def forward(self, noisy: Tensor) -> Restored:
         one = torch.ones_like(noisy[:, :1])
-        image = torch.full_like(noisy, self.grey) + 0 * self.weight
+        shade = torch.linspace(-0.1, 0.1, noisy.shape[2])[:, None].to(noisy)
+        image = torch.full_like(noisy, self.grey) + shade + 0 * self.weight
         hole = torch.where(noisy[:, :1] > 0.9, 5.0, -5.0)
         doubt = None if self.error is None else one * self.error
         return Restored(image, hole, one * self.sigma, doubt)

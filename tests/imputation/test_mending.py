@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from imputation import restoration
+from imputation.denoisers.base import Restored
 from imputation.mending import HOPELESS, Mending
 from imputation.routing import LEVELS
 from tests.imputation.fakes import KINDS, Painter, examined
@@ -15,12 +16,27 @@ from tests.imputation.fakes import KINDS, Painter, examined
 SIDE = 16
 
 
+class Flat(Painter):
+    """Paints one grey without shades."""
+
+    def forward(self, noisy: Tensor) -> Restored:
+        made = super().forward(noisy)
+        return made._replace(image=torch.full_like(noisy, self.grey))
+
+
 def picture(*, dark: int = 0, white: int = 0) -> Tensor:
-    """Return (1, 16, 16), all of it 0.4 but for so many dark pixels and a white corner."""
-    image = torch.full((1, SIDE, SIDE), 0.4)
+    """Return (1, 16, 16), 0.3 above to 0.5 below but for some dark pixels and a white corner."""
+    image = torch.linspace(0.3, 0.5, SIDE)[:, None] + torch.linspace(0, 0.01, SIDE)[None]
+    image = image[None].clone()
     image.view(-1)[100 : 100 + dark] = 0.1
     image[0, :white, :white] = 1.0
     return image
+
+
+def painted(images: Tensor) -> Tensor:
+    """Return what the imputer makes of images."""
+    made: Tensor = Painter()(images).image
+    return made
 
 
 def mending(painter: Painter, **routes: str) -> Mending:
@@ -45,7 +61,7 @@ def test_where_noise_is_left_outside_the_holes_all_of_it_is_mended() -> None:
     both = torch.stack([picture(white=4, dark=8)])
     outcome = mending(Painter())(both)
     assert outcome.accepted.all()
-    assert torch.equal(outcome.images, torch.full_like(both, 0.5))
+    assert torch.equal(outcome.images, painted(both))
 
 
 @torch.inference_mode()
@@ -60,11 +76,70 @@ def test_what_does_not_get_better_stays_as_it_was() -> None:
 
 
 @torch.inference_mode()
-def test_noise_that_only_the_site_sees_is_mended_too() -> None:
-    quiet = torch.stack([picture()])
-    assert not examined(quiet).alarm.any()
-    assert mending(Painter())(quiet).accepted.all()
-    assert not mending(Painter(grey=0.05))(quiet).accepted.any()
+def test_noise_that_only_the_site_sees_is_mended_where_it_gets_less() -> None:
+    faint, none = torch.stack([picture(dark=2)]), torch.stack([picture()])
+    assert not examined(faint).alarm.any()
+    assert mending(Painter())(faint).accepted.all()
+    assert not mending(Painter(grey=0.05))(faint).accepted.any()
+    assert not mending(Painter())(none).accepted.any()
+
+
+@torch.inference_mode()
+def test_a_picture_is_left_of_what_is_mended() -> None:
+    """A flat one has no noise, and is none."""
+    images = torch.stack([picture(dark=80)])
+    outcome = mending(Flat())(images)
+    assert torch.equal(outcome.images, images)
+    assert not outcome.accepted.any()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize("route", ["imputer", "median(size=5)", "imputer and median(size=5)"])
+def test_holes_alone_are_mended_whatever_the_route_of_their_kind(route: str) -> None:
+    images = torch.stack([picture(white=4)])
+    changed = mending(Painter(), blocks=route)(images).images != images
+    assert changed[0, 0, :4, :4].all()
+    assert not changed[0, 0, 5:].any()
+    assert not changed[0, 0, :, 5:].any()
+
+
+@torch.inference_mode()
+def test_where_the_imputer_sees_no_noise_outside_the_holes_nothing_changes_there() -> None:
+    """Though the detector finds that some is left."""
+    both = torch.stack([picture(white=4, dark=8)])
+    outcome = mending(Painter(sigma=0.005))(both)
+    assert outcome.accepted.all()
+    assert torch.equal(outcome.images[..., 5:, :], both[..., 5:, :])
+
+
+@torch.inference_mode()
+def test_nothing_is_painted_beside_the_picture() -> None:
+    barred = torch.stack([picture(dark=80)])
+    barred[..., :3] = 0.0
+    barred[..., -2:] = 0.0
+    outcome = mending(Painter())(barred)
+    assert outcome.accepted.all()
+    assert torch.equal(outcome.images[..., :3], barred[..., :3])
+    assert torch.equal(outcome.images[..., -2:], barred[..., -2:])
+    assert torch.equal(outcome.images[..., 3:-2], painted(barred)[..., 3:-2])
+
+
+@torch.inference_mode()
+def test_what_is_mostly_hidden_is_not_made_up() -> None:
+    some, most = torch.stack([picture(white=12)]), torch.stack([picture(white=13)])
+    assert mending(Painter())(some).accepted.all()
+    outcome = mending(Painter())(most)
+    assert torch.equal(outcome.images, most)
+    assert outcome.hopeless.all()
+
+
+@torch.inference_mode()
+def test_a_small_picture_in_a_wide_frame_is_left_alone() -> None:
+    small, framed = torch.zeros(1, 1, SIDE, SIDE), picture(white=8, dark=100)
+    small[..., 4:11, 4:11] = framed[..., 4:11, 4:11]
+    assert torch.equal(mending(Painter())(small).images, small)
+    small[..., 4:13, 4:13] = framed[..., 4:13, 4:13]
+    assert mending(Painter())(small).accepted.all()
 
 
 @torch.inference_mode()
@@ -73,15 +148,15 @@ def test_a_filter_mends_the_kind_that_is_its_own() -> None:
     routed = mending(Painter(), grain="median(size=5)", blocks="imputer")(images)
     plain = mending(Painter())(images)
     assert torch.equal(routed.images[1], plain.images[1])
-    assert torch.equal(plain.images[0], torch.full_like(images[0], 0.5))
-    assert float((routed.images[0] - 0.4).abs().max()) < 0.01
+    assert torch.equal(plain.images[0], painted(images)[0])
+    assert float((routed.images[0] - picture()).abs().max()) < 0.07
 
 
 @torch.inference_mode()
 def test_where_the_filter_fails_the_imputer_is_tried() -> None:
     images = torch.stack([picture(dark=100)])
     outcome = mending(Painter(), grain="median(size=1)")(images)
-    assert torch.equal(outcome.images, torch.full_like(images, 0.5))
+    assert torch.equal(outcome.images, painted(images))
 
 
 @torch.inference_mode()

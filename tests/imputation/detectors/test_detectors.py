@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from client_app.fit import fit
 from fedmend.errors import SpecError
 from fedmend.plugins import DETECTORS, READERS
 from imputation.detectors.base import Detector
@@ -142,3 +143,54 @@ def test_where_hardly_any_image_looks_clean_nothing_is_flagged_unless_the_site_v
     # Of a handful of images nobody can say what most of a site's are like.
     few = detector.calibrated(detector.calibration(rough[:5], unsaid[:5]))
     assert bool(few.flag(few.score(rough)).all())
+
+
+@every_detector
+@pytest.mark.parametrize("value", [0.0, 0.3, 1.0])
+def test_what_shows_nothing_is_not_held_to_be_noisy(name: str, value: float) -> None:
+    detector: Detector = DETECTORS.build(name)
+    flat = torch.full((3, 1, 32, 32), value)
+    flat[1, 0, 5, 5] = abs(value - 1 / 255)
+    flat[2] = (flat[2] + 0.003 * torch.rand(flat[2].shape, generator=_drawn())).clamp(0, 1)
+    examined = detector.examine(flat)
+    assert not examined.alarm.any()
+    assert np.isfinite(examined.score).all()
+
+
+def _drawn() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize("aspect", [0.6, 0.8, 1.3])
+def test_bars_that_square_a_picture_are_no_damage(aspect: float) -> None:
+    detector: Detector = DETECTORS.build("evidence")
+    reader = READERS.build("phantom(count=12, size=96, seed=3)")
+    loaded = [reader.load(record) for record in reader.index().records]
+    width, height = round(96 * min(1, aspect)), round(96 * min(1, 1 / aspect))
+    cut = torch.stack([fit(image[:, :height, -width:], 64, 1) for image in loaded])
+    assert not cut[..., : 2 * (aspect > 1) or None, : 2 * (aspect < 1) or None].any()
+    assert not detector.flag(detector.score(cut)).any()
+    noisy = cut + 0.1 * (cut > 0) * torch.randn(cut.shape, generator=_drawn())
+    assert detector.flag(detector.score(noisy.clamp(0, 1))).all()
+
+
+def test_how_wide_a_bar_is_does_not_matter() -> None:
+    detector: Detector = DETECTORS.build("evidence")
+    picture = phantom()[..., 4:60, 6:50]
+    scores = [
+        float(detector.score(torch.nn.functional.pad(picture, (wide, wide, 0, 0)))[0])
+        for wide in (1, 5, 20)
+    ]
+    assert scores == [scores[0]] * 3
+
+
+def test_a_site_whose_pictures_have_bars_calibrates_on_the_pictures() -> None:
+    detector: Detector = DETECTORS.build("evidence")
+    reader = READERS.build("phantom(count=60, size=64, seed=5)")
+    own = torch.stack([reader.load(record) for record in reader.index().records])
+    own[..., :9] = own[..., -9:] = 0.0
+    own[50:] = 0.0
+    kept = detector.calibration(own, torch.full((60,), -1, dtype=torch.int8))
+    assert kept
+    assert np.isfinite(np.concatenate([part.ravel() for part in kept.values()])).all()
+    assert not detector.calibrated(kept).examine(own).alarm.any()
