@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from fedmend.registry import Registry
+from fedmend.registry import Registry, Summed
 
 if TYPE_CHECKING:
     from fedmend.codecs.base import Codec
@@ -20,7 +20,7 @@ NOISES: Registry[Any] = Registry("noise", "imputation.noise")
 DETECTORS: Registry[Any] = Registry("detector", "imputation.detectors")
 DENOISERS: Registry[Any] = Registry("denoiser", "imputation.denoisers")
 FILTERS: Registry[Any] = Registry("filter", "imputation.filters")
-LOSSES: Registry[Any] = Registry("loss", "imputation.losses")
+LOSSES: Registry[Any] = Summed("loss", "imputation.losses")
 BACKBONES: Registry[Any] = Registry("backbone", "classification.backbones")
 OPTIMISERS: Registry[Any] = Registry("optimiser", "fedmend.optimisers")
 STRATEGIES: Registry[Strategy] = Registry("strategy", "fedmend.strategies")

@@ -12,8 +12,10 @@ look-up, so a registry costs nothing until it is used.
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
+import operator
 import pkgutil
 import types
 import typing
@@ -22,7 +24,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
 
 from fedmend.errors import SpecError
-from fedmend.spec import Range, Term, parse_term
+from fedmend.spec import Range, Term, parse_chain, parse_term
 
 T = TypeVar("T")
 
@@ -129,6 +131,26 @@ class Registry(Generic[T]):
         except ValueError as error:
             local = str(getattr(error, "local", "") or term)
             raise SpecError(f"{self.kind} {term.name!r}: {error}", local=local) from error
+
+
+class Summed(Registry[Callable[..., Any]]):
+    """Plug-ins of which several can be given: of ``a()+b()``, what is built answers the sum."""
+
+    def build(self, term: Term | str, *given: object) -> Callable[..., Any]:
+        """Build a plug-in from its term, or the sum of several from their chain.
+
+        Args:
+            term: the term, or the chain's text.
+            given: the positional arguments of each factory.
+
+        Raises:
+            SpecError: anything wrong with one of the terms, or several chains.
+        """
+        terms = parse_chain(term) if isinstance(term, str) else (term,)
+        made = [Registry.build(self, each, *given) for each in terms]
+        if len(made) == 1:
+            return made[0]
+        return lambda *told: functools.reduce(operator.add, (each(*told) for each in made))
 
 
 _BOOLS = {"true": True, "false": False}

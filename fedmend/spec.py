@@ -181,6 +181,22 @@ def parse(text: str) -> Mixture:
     return _Reader(text).mixture()
 
 
+def parse_chain(text: str) -> Chain:
+    """Read a spec that must be a single chain, such as a sum of losses.
+
+    Raises:
+        SpecError: where the text is no spec, or several chains to choose from.
+
+    >>> [term.name for term in parse_chain("l1(weight=0.5)+l2()")]
+    ['l1', 'l2']
+    """
+    mixture = parse(text)
+    if len(mixture) > 1:
+        what = "one chain, a() or a()+b(), is expected, without '|'"
+        raise SpecError(what, local=f"got {text!r}")
+    return mixture[0]
+
+
 def parse_term(text: str) -> Term:
     """Read a spec that must be a single term, such as a reader or a model.
 

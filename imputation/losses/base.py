@@ -16,11 +16,24 @@ class Loss(Protocol):
         ...
 
 
-def check_weight(weight: float) -> None:
-    """Refuse a part's weight that is negative or not finite.
+def weighted(loss: Loss, weight: float) -> Loss:
+    """Return weight * loss: what a loss counts for beside those that it is added to.
+
+    Raises:
+        ValueError: ``weight`` is not above 0, or not finite.
+    """
+    if not 0 < weight < math.inf:
+        raise ValueError(f"weight must be above 0 and finite; got {weight:g}")
+    if weight == 1:
+        return loss
+    return lambda restored, target: weight * loss(restored, target)
+
+
+def check_part(name: str, share: float) -> None:
+    """Refuse what a part of a loss counts for where it is negative or not finite.
 
     Raises:
         ValueError: it is.
     """
-    if not 0 <= weight < math.inf:
-        raise ValueError(f"weight must be 0 or more; got {weight:g}")
+    if not 0 <= share < math.inf:
+        raise ValueError(f"{name} must be 0 or more; got {share:g}")

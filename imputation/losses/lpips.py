@@ -19,7 +19,7 @@ from torch.nn import functional
 from fedmend import weights as files
 from fedmend.errors import DataError
 from fedmend.plugins import LOSSES
-from imputation.losses.base import Loss
+from imputation.losses.base import Loss, weighted
 
 _LEAST_SIDE = 32
 _TINY = 1e-8
@@ -144,10 +144,9 @@ def lpips(
     *,
     weights: Path,
     net: Literal["alex", "vgg", "squeeze"] = "alex",
-    l1: float = 0.0,
-    l2: float = 0.0,
+    weight: float = 1.0,
 ) -> Loss:
-    """Return LPIPS + l1 * mean absolute error + l2 * mean squared error.
+    """Return LPIPS.
 
     Nothing is downloaded. The file holds the network and the paper's linear heads, by the names
     that the authors' package ``lpips`` gives them: once, where there is a network,
@@ -156,16 +155,13 @@ def lpips(
     Args:
         weights: that file. The sites compute the loss: each needs it at this same path.
         net: the network that it is of: AlexNet, VGG-16 or SqueezeNet 1.1.
-        l1: weight of the mean absolute error, not negative.
-        l2: weight of the mean squared error, not negative.
+        weight: in a sum of losses, above 0: LPIPS is not meant to restore images by itself, but
+            beside ``l1()`` or ``l2()``.
 
     Raises:
-        ValueError: a negative weight.
+        ValueError: ``weight`` is out of range.
         DataError: the file is not there, or is not of this network.
     """
-    for name, value in (("l1", l1), ("l2", l2)):
-        if not value >= 0:
-            raise ValueError(f"{name} must not be negative; got {value:g}")
     try:
         status = weights.stat()
         network = _kept(weights, net, status.st_mtime_ns, status.st_size)
@@ -180,8 +176,7 @@ def lpips(
         ) from error
 
     def distance(restored: Tensor, target: Tensor) -> Tensor:
-        error = restored - target
         seen: Tensor = network.to(restored.device)(restored, target)
-        return seen + l1 * error.abs().mean((1, 2, 3)) + l2 * error.square().mean((1, 2, 3))
+        return seen
 
-    return distance
+    return weighted(distance, weight)

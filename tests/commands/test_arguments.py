@@ -118,11 +118,11 @@ def test_a_files_relative_path_is_taken_from_the_working_directory_too(here: Pat
 
 def test_the_paths_of_every_spec_are_made_absolute(here: Path) -> None:
     words = ["classification.model=resnet18(weights=w/r.safetensors)"]
-    words += ["imputation.loss=lpips(weights=l.safetensors, l1=0.5)"]
+    words += ["imputation.loss=lpips(weights=l.safetensors)+l1(weight=0.5)"]
     settings = arguments.read(words).settings
     assert settings == {
         "classification.model": f"resnet18(weights={here}/w/r.safetensors)",
-        "imputation.loss": f"lpips(weights={here}/l.safetensors, l1=0.5)",
+        "imputation.loss": f"lpips(weights={here}/l.safetensors)+l1(weight=0.5)",
     }
     with pytest.raises(SpecError, match="filter: filter 'sharp' does not exist"):
         arguments.read(["filter=sharp"])

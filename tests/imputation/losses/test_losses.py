@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from fedmend.errors import SpecError
+from fedmend.errors import SpecError, UserError
 from fedmend.plugins import LOSSES
+from fedmend.settings import Settings
 from imputation.losses.base import Loss
 from tests.imputation.losses.perceptual import weights_file
 
@@ -89,6 +90,55 @@ def test_the_global_generator_is_untouched(spec: str) -> None:
     assert torch.equal(before, torch.random.get_rng_state())
 
 
+def test_its_weight_is_what_it_counts_for_in_a_sum(spec: str) -> None:
+    """Whatever the loss: l1()+a(weight=0.5) is the absolute error and half of a."""
+    one, other = images(0), images(1)
+    whole: Tensor = LOSSES.build(spec)(one, other)
+    inside = spec.removesuffix(")") + ("weight=0.5)" if spec.endswith("()") else ", weight=0.5)")
+    added = LOSSES.build(f"l1()+{inside}")(one, other)
+    torch.testing.assert_close(added, (one - other).abs().mean((1, 2, 3)) + 0.5 * whole)
+    assert torch.equal(LOSSES.build(inside.replace("0.5", "1"))(one, other), whole)
+
+
+@pytest.mark.parametrize("name", LOSSES.names())
+def test_a_weight_that_counts_for_nothing_is_refused(name: str, squeeze: Path) -> None:
+    file = f"net=squeeze, weights='{squeeze}', " if name == "lpips" else ""
+    for weight in ("0", "-1", "nan", "inf"):
+        with pytest.raises(SpecError, match=f"{name}.*weight must be above 0 and finite; got"):
+            LOSSES.build(f"l1()+{name}({file}weight={weight})")
+
+
+def test_a_sum_is_learnt_from_as_its_parts_are() -> None:
+    target = images(1)
+    gradients = []
+    for spec in ("l1()", "l2()", "l1(weight=0.5)+l2(weight=0.25)"):
+        restored = images(0).requires_grad_()
+        LOSSES.build(spec)(restored, target).sum().backward()
+        assert restored.grad is not None
+        gradients.append(restored.grad)
+    torch.testing.assert_close(gradients[2], 0.5 * gradients[0] + 0.25 * gradients[1])
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("l1()+l3()", "imputation.loss: loss 'l3' does not exist; there is edges"),
+        ("l1()+l2(share=2)", "imputation.loss: loss 'l2' has no parameter 'share'; it has weight"),
+        ("l1(weight=half)", "imputation.loss: loss 'l1': weight must be a number; got 'half'"),
+        ("l1()+l2(weight=0)", "imputation.loss: loss 'l2': weight must be above 0"),
+        ("l1()|l2()", "imputation.loss: one chain, a() or a()+b(), is expected, without '|'"),
+        ("l1()+", "imputation.loss: a spec is ill-formed at character 6: a name is expected"),
+        ("0.5*l1()", "imputation.loss: a spec is ill-formed at character 1: a name is expected"),
+        ("", "imputation.loss: a spec is ill-formed at character 1: a name is expected"),
+        ("l1()+lpips()", "imputation.loss: loss 'lpips' needs weights="),
+    ],
+)
+def test_a_mistake_in_a_sum_is_found_before_the_first_message(given: str, message: str) -> None:
+    with pytest.raises(UserError) as caught:
+        Settings.parse({"imputation.loss": given})
+    assert message in str(caught.value)
+
+
 @pytest.mark.parametrize("name", LOSSES.names())
 def test_refuses_unknown_parameters(name: str) -> None:
     with pytest.raises(SpecError, match="no parameter 'nonsense'"):
@@ -108,7 +158,7 @@ def test_edges_see_what_the_absolute_error_does_not() -> None:
     target = torch.full((1, 1, 8, 8), 0.5)
     even = target + 0.1
     chequered = target + 0.1 * (1 - 2 * ((torch.arange(8)[:, None] + torch.arange(8)) % 2))
-    edges: Loss = LOSSES.build("edges(weight=2)")
+    edges: Loss = LOSSES.build("edges(gradients=2)")
     assert float(edges(even, target)) == pytest.approx(0.1)
     assert float(edges(chequered, target)) == pytest.approx(0.1 + 2 * (0.2 + 0.2), rel=1e-5)
 
@@ -119,12 +169,12 @@ def test_the_spectrum_of_one_wave_is_one_line() -> None:
     wave = height * torch.cos(2 * torch.pi * 3 * torch.arange(side) / side).expand(1, 1, side, side)
     zero = torch.zeros_like(wave)
     plain = float(LOSSES.build("l1")(wave, zero))
-    value = float(LOSSES.build("frequency(weight=1)")(wave, zero))
+    value = float(LOSSES.build("frequency(spectrum=1)")(wave, zero))
     line = height * side / 2  # orthonormal: amplitude * sqrt(pixels) / 2
     assert value - plain == pytest.approx(line / (side * (side // 2 + 1) * 2), rel=1e-4)
 
 
-@pytest.mark.parametrize("spec", ["edges(weight=-1)", "frequency(weight=nan)"])
-def test_impossible_weights_are_refused(spec: str) -> None:
-    with pytest.raises(SpecError, match="weight must be 0 or more"):
+@pytest.mark.parametrize("spec", ["edges(gradients=-1)", "frequency(spectrum=nan)"])
+def test_impossible_shares_are_refused(spec: str) -> None:
+    with pytest.raises(SpecError, match=r"(gradients|spectrum) must be 0 or more"):
         LOSSES.build(spec)

@@ -8,7 +8,8 @@ from torchmetrics.functional.image import structural_similarity_index_measure
 
 from fedmend.errors import SpecError
 from fedmend.plugins import LOSSES
-from imputation.losses.mix import mix, ms_ssim, scales
+from imputation.losses.mix import mix
+from imputation.losses.ms_ssim import ms_ssim, scales, similarity
 
 EXPONENTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 
@@ -49,7 +50,7 @@ def test_agrees_with_the_reference_at_every_number_of_scales(side: int, count: i
     assert scales(side) == count
     expected = by_reference(images, target, count)
     assert bool((expected < 0.99).all())
-    torch.testing.assert_close(ms_ssim(images, target), expected.float(), rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(similarity(images, target), expected.float(), rtol=1e-3, atol=1e-4)
 
 
 def test_at_its_ends_it_is_each_part_alone() -> None:
@@ -57,12 +58,14 @@ def test_at_its_ends_it_is_each_part_alone() -> None:
     torch.testing.assert_close(
         mix(alpha=0.0)(images, target), (images - target).abs().mean((1, 2, 3))
     )
-    torch.testing.assert_close(mix(alpha=1.0)(images, target), 1 - ms_ssim(images, target))
+    torch.testing.assert_close(mix(alpha=1.0)(images, target), 1 - similarity(images, target))
 
 
 def test_the_default_is_the_papers() -> None:
     images, target = pair(64)
-    expected = 0.84 * (1 - ms_ssim(images, target)) + 0.16 * (images - target).abs().mean((1, 2, 3))
+    expected = 0.84 * (1 - similarity(images, target)) + 0.16 * (images - target).abs().mean(
+        (1, 2, 3)
+    )
     torch.testing.assert_close(mix()(images, target), expected)
 
 
@@ -76,7 +79,12 @@ def test_opposite_images_still_pull_towards_the_target() -> None:
 
 def test_images_too_small_for_the_window_are_refused() -> None:
     with pytest.raises(ValueError, match="at least 11 pixels; got 10"):
-        ms_ssim(torch.rand(1, 1, 10, 12), torch.rand(1, 1, 10, 12))
+        similarity(torch.rand(1, 1, 10, 12), torch.rand(1, 1, 10, 12))
+
+
+def test_alone_it_is_what_structure_lacks() -> None:
+    images, target = pair(64)
+    torch.testing.assert_close(ms_ssim()(images, target), 1 - similarity(images, target))
 
 
 @pytest.mark.parametrize("alpha", ["-0.1", "1.1", "nan"])
