@@ -68,7 +68,9 @@ def _batches(
     steps = group.epochs * math.ceil(len(selection.labelled) / group.batch_size)
     order = rows_in_order(selection, group, steps * group.batch_size, site, task)
     often = frequency(selection, group)[selection.kept]
-    weights = class_weights(selection.labels[selection.kept], len(task.classes), often)
+    weights = torch.ones(len(task.classes))
+    if group.class_weights == "inverse":
+        weights = class_weights(selection.labels[selection.kept], len(task.classes), often)
     counts = trust(selection, group)
     for step in range(len(order) // group.batch_size):
         rows = order[step * group.batch_size :][: group.batch_size]
@@ -77,8 +79,9 @@ def _batches(
         drawn = randomness.generator(task.seed, "as-acquired", site, task.round, step)
         most = group.as_acquired * (task.round - 1 + step / steps) / task.rounds
         acquired = most * torch.rand(len(rows), generator=drawn)
+        image = selection.take(rows, acquired)
         yield Batch(
-            image=augment.augment(selection.take(rows, acquired), generator),
+            image=augment.augment(image, generator) if group.augment == "shift" else image,
             target=target,
             weight=weights[target] * counts[rows],
         )

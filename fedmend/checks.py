@@ -49,6 +49,8 @@ _CHOICES: Mapping[str, tuple[str, ...]] = types.MappingProxyType(
         "classification.schedule": ("cosine", "constant"),
         "imputation.self-supervised": ("never", "missing", "always"),
         "classification.weighting": ("even", "balanced", "confidence"),
+        "classification.class-weights": ("inverse", "none"),
+        "classification.augment": ("shift", "none"),
     }
 )
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:[0-9]+)?")

@@ -88,6 +88,12 @@ class ClassificationSettings(PhaseSettings):
     """How far at most a mended image goes back to what it was as acquired at the end of training,
     from 0 to 1: each time it is shown a share is drawn, up to one that grows evenly from 0 to
     this."""
+    class_weights: str
+    """What an image counts for by its class: ``inverse``, the more the rarer its class is at the
+    site, a quarter to four times; ``none``, all the same."""
+    augment: str
+    """How training images are varied: ``shift``, moved by up to 1/16 of the side, and their grey
+    values stretched a little; ``none``."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -374,6 +374,35 @@ def test_weights_are_those_of_the_images_that_the_arm_trains_on(
             assert torch.equal(batch.weight, expected[batch.target])
 
 
+def test_class_weights_can_be_left_out(chosen: Settings) -> None:
+    site = FakeSite([0] * 9 + [1])
+    plain = with_classification(chosen, class_weights="none")
+    for batch in phase.train(site, plain, task()):
+        assert batch.weight is not None
+        assert bool((batch.weight == 1).all())
+    usual = torch.cat([each.weight for each in phase.train(site, chosen, task())])  # type: ignore[misc]
+    assert float(usual.max()) > 1
+    # As much as an image is to be believed it counts for all the same.
+    doubted = with_classification(chosen, class_weights="none", weighting="confidence")
+    doubtful = Doubtful([0] * 9 + [1], [True] * 5 + [False] * 5)
+    weights = [each.weight for each in phase.train(doubtful, doubted, task("imputed"))]
+    seen = {round(float(each), 3) for part in weights if part is not None for each in part}
+    assert seen == {round(0.5 / 0.75, 3), round(1 / 0.75, 3)}
+
+
+def test_augmentation_can_be_left_out_and_nothing_else_changes(
+    site: FakeSite, chosen: Settings
+) -> None:
+    made = select(site, "train", chosen, task())
+    order = phase.sequence(made.labelled, made.kept, 24, site.name, task())
+    plain = phase.train(site, with_classification(chosen, augment="none"), task())
+    usual = phase.train(site, chosen, task())
+    for step, (one, other) in enumerate(zip(plain, usual, strict=True)):
+        assert torch.equal(one.image, made.take(order[step * 4 :][:4]))
+        assert not torch.equal(one.image, other.image)
+        assert torch.equal(one.target, other.target)
+
+
 class Fixed(nn.Module):
     """Answers logits that are given beforehand, whatever the image."""
 

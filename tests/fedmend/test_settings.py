@@ -85,6 +85,14 @@ def test_nested_tables_and_dotted_keys_mean_the_same() -> None:
         ({"arms": "raw,row"}, "arm 'row' does not exist; there is raw"),
         ({"arms": "raw,raw"}, "names one twice"),
         ({"arms": "clean", "noise": "none()"}, "needs simulated noise"),
+        (
+            {"classification.class-weights": "balanced"},
+            "classification.class-weights must be one of inverse, none; got 'balanced'",
+        ),
+        (
+            {"classification": {"augment": "flip"}},
+            "classification.augment must be one of shift, none; got 'flip'",
+        ),
         ({"run-name": "a/b"}, "run-name must be a plain folder name"),
         ({"run-dir": "runs"}, "run-dir must be an absolute path"),
     ],
