@@ -22,13 +22,13 @@ from fedmend.errors import DataError
 
 @runtime_checkable
 class Pretrained(Protocol):
-    """A model whose spec names a file of weights that it starts from.
+    """A model whose spec may name a file of weights that it starts from.
 
     Building it does not open the file: a site builds it too, and has no such file.
     """
 
     def pretrain(self) -> frozenset[str]:
-        """Take up the file's weights; return the names of the arrays that they set.
+        """Take up the file's weights; return the names of the arrays that they set, if any.
 
         Raises:
             DataError: the file cannot be read, or does not fit the model.

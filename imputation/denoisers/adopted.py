@@ -1,4 +1,4 @@
-"""Published networks on the face of a denoiser, with heads for the noise and optional weights.
+"""Published networks on the face of a denoiser, with heads for the noise.
 
 The networks are deepinv's (Tachella et al., "DeepInverse: a deep learning framework for inverse
 problems in imaging", 2023; BSD-3-Clause), which the extra ``deepinv`` installs. None of them
@@ -8,15 +8,13 @@ keeps batch statistics; nothing is downloaded.
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from fedmend import weights as files
-from fedmend.errors import DataError, UserError
+from fedmend.errors import UserError
 from imputation.denoisers.base import Denoiser, Restored
 from imputation.denoisers.layers import padded, roughness
 from imputation.denoisers.predictor import NoisePredictor
@@ -127,88 +125,3 @@ class Adopted(Denoiser):
         assert self.level is not None
         level = self.level(noisy, sigma)
         return self.fit.padded(level) if level.ndim > 1 else level
-
-
-class Published(Adopted):
-    """Starts from weights in a file, which the coordinator alone opens.
-
-    Args:
-        name: of the denoiser, for messages.
-        weights: the file.
-        channels: of the images.
-        network: see :class:`Adopted`, as the further ones.
-        level: of the noise.
-        fit: what sides the network takes.
-    """
-
-    def __init__(
-        self,
-        name: str,
-        weights: Path,
-        channels: int,
-        network: nn.Module,
-        *,
-        level: Callable[[Tensor, Tensor], Tensor] | None = None,
-        fit: Fit = ANY_SIDES,
-    ) -> None:
-        super().__init__(channels, network, level=level, fit=fit)
-        self.name = name
-        self.weights = weights
-
-    def pretrain(self) -> frozenset[str]:
-        """Take up the file's weights; return the names of the arrays that they set.
-
-        The file holds the network alone, as deepinv saves it, or a whole imputer of an earlier
-        run with the same spec. With the network alone, the run's seed draws the predictor's.
-
-        Raises:
-            DataError: the file cannot be read, or is of another network.
-        """
-        try:
-            found = files.read(self.weights)
-            whole = any(name.startswith("network.") for name in found)
-            arrays = found if whole else {f"network.{name}": value for name, value in found.items()}
-            own = self.state_dict()
-            expected = {key: own[key] for key in own if whole or key.startswith("network.")}
-            _check(arrays, expected)
-        except DataError as error:
-            raise DataError(
-                f"{self.name}: {error}; a state dict of deepinv's network of the same size and "
-                "number of channels is expected",
-                local=error.local or str(self.weights),
-            ) from error
-        self.load_state_dict(arrays, strict=False)
-        return frozenset(arrays)
-
-
-def _check(arrays: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> None:
-    """Refuse arrays that are not the expected ones."""
-    strays = sorted(arrays.keys() ^ expected.keys())
-    if strays:
-        where = "missing" if strays[0] in expected else "unknown to it"
-        raise DataError(
-            f"the weights are of another network: {len(strays)} names differ, the first is {where}"
-        )
-    for name, value in arrays.items():
-        if value.shape != expected[name].shape:
-            raise DataError(
-                f"the weights are of another network: {name} must be "
-                f"{tuple(expected[name].shape)}, and is {tuple(value.shape)}"
-            )
-        if not bool(value.isfinite().all()):
-            raise DataError(f"the weights are not finite: {name}")
-
-
-def adopted(
-    name: str,
-    weights: Path | None,
-    channels: int,
-    network: nn.Module,
-    *,
-    level: Callable[[Tensor, Tensor], Tensor] | None = None,
-    fit: Fit = ANY_SIDES,
-) -> Denoiser:
-    """Return the network as a denoiser, with or without a file of weights to start from."""
-    if weights is None:
-        return Adopted(channels, network, level=level, fit=fit)
-    return Published(name, weights, channels, network, level=level, fit=fit)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from torch import Tensor, nn
 
 from fedmend.plugins import DENOISERS
@@ -21,19 +23,21 @@ _MULTIPLE = 8
 
 
 @DENOISERS.register("autoencoder")
-def autoencoder(channels: int, *, width: int = 32) -> Denoiser:
+def autoencoder(channels: int, *, width: int = 32, weights: Path | None = None) -> Denoiser:
     """Return an autoencoder whose code has 1/8 of the resolution.
 
     Args:
         channels: of the images, 1 or 3.
         width: feature channels at half the resolution; they double with each further halving.
+        weights: a file on the coordinator's machine to start from: an imputer of an earlier run
+            with the same spec.
 
     Raises:
         ValueError: ``width`` below 1.
     """
     if width < 1:
         raise ValueError(f"width must be at least 1; got {width}")
-    return Autoencoder(channels, width)
+    return Autoencoder(channels, width).starting_from("autoencoder", weights)
 
 
 class Autoencoder(Denoiser):

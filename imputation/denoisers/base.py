@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import abc
-from typing import NamedTuple
+from pathlib import Path
+from typing import NamedTuple, Self
 
 from torch import Tensor, nn
+
+from imputation.denoisers.start import Start, take_up
 
 
 class Restored(NamedTuple):
@@ -29,6 +32,26 @@ class Denoiser(nn.Module, abc.ABC):
 
     local_names: frozenset[str] = frozenset()
     """Parameters that never leave the site."""
+    start: Start | None = None
+    """The file of weights to start from."""
+
+    def starting_from(self, name: str, weights: Path | None) -> Self:
+        """Have it start from a file, which is not opened yet; from chance where none is given.
+
+        Args:
+            name: of the denoiser, for messages.
+            weights: the file.
+        """
+        self.start = None if weights is None else Start(name, weights)
+        return self
+
+    def pretrain(self) -> frozenset[str]:
+        """Take up the file's weights; return the names of the arrays that they set, if any.
+
+        Raises:
+            DataError: the file cannot be read, or is of another network.
+        """
+        return frozenset() if self.start is None else take_up(self, self.start)
 
     @abc.abstractmethod
     def forward(self, noisy: Tensor) -> Restored:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedmend.plugins import DENOISERS
-from imputation.denoisers.adopted import adopted, network_class, quietened
+from imputation.denoisers.adopted import Adopted, network_class, quietened
 from imputation.denoisers.base import Denoiser
 
 SIZES = {"small": (10, 32), "published": (20, 64)}
@@ -36,4 +36,4 @@ def dncnn(
         channels, channels, depth=depth, nf=width, pretrained=None, device=None
     )
     quietened(network.get_submodule("out_conv"))
-    return adopted("dncnn", weights, channels, network)
+    return Adopted(channels, network).starting_from("dncnn", weights)

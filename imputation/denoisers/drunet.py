@@ -8,7 +8,7 @@ from typing import Literal
 from torch import Tensor
 
 from fedmend.plugins import DENOISERS
-from imputation.denoisers.adopted import Fit, adopted, network_class, starting_as_identity
+from imputation.denoisers.adopted import Adopted, Fit, network_class, starting_as_identity
 from imputation.denoisers.base import Denoiser
 from imputation.detectors.residual import noise_std
 
@@ -43,7 +43,7 @@ def drunet(
     first, last = network.get_submodule("m_head"), network.get_submodule("m_tail")
     starting_as_identity(first, last, channels)
     level = _estimated if sigma == "estimated" else _learnt
-    return adopted("drunet", weights, channels, network, level=level, fit=Fit(8, 32))
+    return Adopted(channels, network, level=level, fit=Fit(8, 32)).starting_from("drunet", weights)
 
 
 def _estimated(noisy: Tensor, sigma: Tensor) -> Tensor:

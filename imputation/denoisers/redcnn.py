@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 from torch import Tensor, nn
 from torch.nn import functional
@@ -17,12 +18,14 @@ _LEAST = 32
 
 
 @DENOISERS.register("redcnn")
-def redcnn(channels: int, *, width: int = 32) -> Denoiser:
+def redcnn(channels: int, *, width: int = 32, weights: Path | None = None) -> Denoiser:
     """Return a RED-CNN, beside the noise predictor that answers for the maps.
 
     Args:
         channels: of the images, 1 or 3.
         width: feature channels; 96 in the paper.
+        weights: a file on the coordinator's machine to start from: an imputer of an earlier run
+            with the same spec, or its network alone.
 
     Raises:
         ValueError: ``width`` below 1.
@@ -31,7 +34,7 @@ def redcnn(channels: int, *, width: int = 32) -> Denoiser:
         raise ValueError(f"width must be at least 1; got {width}")
     network = ResidualEncoderDecoder(channels, width)
     quietened(network.decode[-1])
-    return Adopted(channels, network, fit=Fit(1, _LEAST))
+    return Adopted(channels, network, fit=Fit(1, _LEAST)).starting_from("redcnn", weights)
 
 
 class ResidualEncoderDecoder(nn.Module):

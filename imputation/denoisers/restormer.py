@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal, NamedTuple
 
 from fedmend.plugins import DENOISERS
-from imputation.denoisers.adopted import Fit, adopted, network_class, quietened
+from imputation.denoisers.adopted import Adopted, Fit, network_class, quietened
 from imputation.denoisers.base import Denoiser
 
 
@@ -44,4 +44,4 @@ def restormer(
         channels, channels, **SIZES[size]._asdict(), pretrained=None
     )
     quietened(network.get_submodule("output"))
-    return adopted("restormer", weights, channels, network, fit=Fit(8, 8))
+    return Adopted(channels, network, fit=Fit(8, 8)).starting_from("restormer", weights)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Literal
 
 from fedmend.plugins import DENOISERS
-from imputation.denoisers.adopted import Fit, adopted, network_class, starting_as_identity
+from imputation.denoisers.adopted import Adopted, Fit, network_class, starting_as_identity
 from imputation.denoisers.base import Denoiser
 
 SIZES = {"small": (1, 0, 0, 0, 0, 0, 1), "published": (4, 4, 4, 4, 4, 4, 4)}
@@ -37,4 +37,4 @@ def scunet(
     network = network_class("SCUNet")(channels, config=list(SIZES[size]), pretrained=None)
     first, last = network.get_submodule("m_head.0"), network.get_submodule("m_tail.0")
     starting_as_identity(first, last, channels)
-    return adopted("scunet", weights, channels, network, fit=Fit(_SIDE, _SIDE))
+    return Adopted(channels, network, fit=Fit(_SIDE, _SIDE)).starting_from("scunet", weights)

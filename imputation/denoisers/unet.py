@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -21,7 +22,14 @@ from imputation.denoisers.layers import (
 
 
 @DENOISERS.register("unet")
-def unet(channels: int, *, first: int = 16, width: int = 32, depth: int = 3) -> Denoiser:
+def unet(
+    channels: int,
+    *,
+    first: int = 16,
+    width: int = 32,
+    depth: int = 3,
+    weights: Path | None = None,
+) -> Denoiser:
     """Return a U-Net.
 
     Args:
@@ -30,6 +38,8 @@ def unet(channels: int, *, first: int = 16, width: int = 32, depth: int = 3) -> 
         width: feature channels at half the resolution; they double with each further halving.
             Multiples of 16 fill the vector units of a CPU, here as in ``first``.
         depth: how often the resolution is halved.
+        weights: a file on the coordinator's machine to start from: an imputer of an earlier run
+            with the same spec.
 
     Raises:
         ValueError: ``first`` or ``width`` below 1 or ``depth`` outside 2 to 6.
@@ -39,7 +49,7 @@ def unet(channels: int, *, first: int = 16, width: int = 32, depth: int = 3) -> 
             raise ValueError(f"{name} must be at least 1; got {value}")
     if not 2 <= depth <= 6:
         raise ValueError(f"depth must be from 2 to 6; got {depth}")
-    return UNet(channels, first, width, depth)
+    return UNet(channels, first, width, depth).starting_from("unet", weights)
 
 
 class UNet(Denoiser):

@@ -20,6 +20,7 @@ What differs, and why:
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Literal, NamedTuple
 
 from torch import Tensor, nn
@@ -54,6 +55,7 @@ def wavepaint(
     *,
     size: Literal["tiny", "small", "base"] = "tiny",
     ll: Literal["pass", "swin"] = "pass",
+    weights: Path | None = None,
 ) -> Denoiser:
     """Return a Swin WavePaint network.
 
@@ -62,8 +64,11 @@ def wavepaint(
         size: ``tiny`` for a CPU, ``small``, or ``base`` for an accelerator.
         ll: what becomes of the Haar transform's coarse band: it passes unchanged, as in the
             paper, or has Swin blocks of its own, as in the published code's latest variant.
+        weights: a file on the coordinator's machine to start from: an imputer of an earlier run
+            with the same spec; the published ones are of another network.
     """
-    return WavePaint(channels, SIZES[size], deep_ll=ll == "swin")
+    model = WavePaint(channels, SIZES[size], deep_ll=ll == "swin")
+    return model.starting_from("wavepaint", weights)
 
 
 class WavePaint(Denoiser):
