@@ -162,7 +162,7 @@ svg text.name { font-weight: 650; font-size: 14px; }
 <thead><tr><th scope="col">Noise</th>{% for method in routes.methods %}<th scope="col">{{ method }}</th>{% endfor %}</tr></thead>
 <tbody>
 {% for row in routes.rows %}
-<tr><th scope="row">{{ row.kind }}</th>{% for cell in row.cells %}<td{% if cell.chosen %} class="best"{% endif %}>{{ cell.text }}{% if cell.chosen %}<span class="hidden"> (chosen)</span>{% endif %}</td>{% endfor %}</tr>
+<tr><th scope="row" style="white-space: nowrap">{{ row.kind }}</th>{% for cell in row.cells %}<td{% if cell.chosen %} class="best"{% endif %}>{{ cell.text }}{% if cell.chosen %}<span class="hidden"> (chosen)</span>{% endif %}</td>{% endfor %}</tr>
 {% endfor %}
 </tbody>
 </table>
@@ -272,6 +272,7 @@ svg text.name { font-weight: 650; font-size: 14px; }
 <h2 id="terms" style="margin-bottom: 12px">Terms</h2>
 <dl class="terms">
 <dt>{{ unknown }}</dt><dd>unknown, or not defined for these images</dd>
+<dt>Mended, kept, dropped</dt><dd>what became of the training images held to be noisy: one that mending made no less noisy is kept as acquired, or dropped where it is all but surely noisy</dd>
 <dt>Balanced accuracy</dt><dd>mean recall of the classes that occur</dd>
 <dt>AUROC</dt><dd>probability that an image of a class scores higher for it than an image of another class does; mean over the classes, all sites' images pooled</dd>
 <dt>AUROC, mean of sites</dt><dd>mean of the AUROC that each site has on its own images</dd>

@@ -31,6 +31,7 @@ IMAGES = (
     ("test", "test images"),
     ("flagged", "held to be noisy"),
     ("mended", "mended"),
+    ("kept", "kept as acquired"),
     ("dropped", "dropped"),
 )
 CHARTS = (

@@ -42,7 +42,7 @@ def summary(
             "used": len({name for point in points for name in point.used}),
             "refused": sites.refused,
         },
-        "images": _images(said, imputation),
+        "images": _images(sites, said, imputation),
         "imputation": {
             "test": _mending(settings, imputation),
             **_routing(settings, imputation),
@@ -66,18 +66,29 @@ def summary(
     }
 
 
-def _images(said: sums.Sums, imputation: Checkpoint | None) -> dict[str, int | None]:
-    mended: int | None = None
-    dropped: int | None = None
+def _images(sites: Sites, said: sums.Sums, imputation: Checkpoint | None) -> dict[str, int | None]:
+    """Return how many images there are, and what became of those held to be noisy.
+
+    Each of them is mended, dropped or kept as acquired, so that the three add up. All counts are
+    of the sites that introduced themselves: a run may be resumed without one that has mended.
+    """
+    flagged = int(said["flagged"][0])
+    outcomes: dict[str, int | None] = dict.fromkeys(("mended", "kept", "dropped"))
     if imputation is not None:
-        finished = sums.under("finish", sums.merge(imputation.sites.values()))
-        mended, dropped = (int(finished[key][0]) for key in ("mended", "dropped"))
+        finished = [
+            sums.under("finish", each)
+            for name, each in imputation.sites.items()
+            if name in sites.introductions
+        ]
+        mended, dropped = (
+            sum(int(each[key][0]) for each in finished) for key in ("mended", "dropped")
+        )
+        outcomes = {"mended": mended, "kept": flagged - mended - dropped, "dropped": dropped}
     return {
         "train": int(said["train"][0]),
         "test": int(said["test"][0]),
-        "flagged": int(said["flagged"][0]),
-        "mended": mended,
-        "dropped": dropped,
+        "flagged": flagged,
+        **outcomes,
     }
 
 

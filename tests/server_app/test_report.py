@@ -42,7 +42,14 @@ def summary() -> dict[str, Any]:
         "seed": 0,
         "classes": ["normal", "nodule"],
         "sites": {"asked": 4, "used": 3, "refused": {"site-3": "runs fedmend 0.0.1"}},
-        "images": {"train": 1876, "test": 536, "flagged": 1310, "mended": 1309, "dropped": 0},
+        "images": {
+            "train": 1876,
+            "test": 536,
+            "flagged": 1310,
+            "mended": 1246,
+            "kept": 58,
+            "dropped": 6,
+        },
         "imputation": {
             "test": {
                 "noisy": {"n": 375, "psnr": 14.113, "ssim": 0.2213},
@@ -207,7 +214,8 @@ def test_says_what_was_found_and_that_it_is_one_run(page: Page) -> None:
 @pytest.mark.parametrize(
     "text",
     [
-        "first-run", "complete", "3 of 4", "1,876", "1,310", "1,309", "normal, nodule",
+        "first-run", "complete", "3 of 4", "1,876", "1,310", "1,246", "58", "normal, nodule",
+        "kept as acquired",
         "0.950", "0.850", "0.840", "0.940", "0.830", "0.050", "14.11", "25.87", "0.812",
         "mended by the median filter", "0.988", "3.1 %", "1 min 21 s", "3 min 10 s", "4 min 44 s",
         "48.1 MB", "51.2 MB", "every image as acquired, noisy or not",
