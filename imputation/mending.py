@@ -29,8 +29,9 @@ MOST_HOLES = 0.6
 """Share of a picture in holes above which what is left says too little about it."""
 LEAST_PICTURE = 0.25
 """Share of an image that is no margin, below which it looks like nothing that the imputer knows."""
-SEEN_NOISE = 0.01
-"""Standard deviation of noise below which there is none to speak of."""
+NEXT_TO_NOTHING = 0.0125
+"""Root mean square of what the imputer would change outside of holes, below which it may as well
+be left."""
 HOPELESS = math.log(999)
 """Log-odds of noise above which an image that cannot be mended is not to be trained on."""
 
@@ -91,7 +92,7 @@ class Mending:
             image=torch.where(beside, images, made.image), hole=made.hole & ~beside
         )
         made_up = _made_up(made.hole, ~beside)
-        faint = (made.sigma < SEEN_NOISE).numpy()
+        intact = _change_outside(images, made) < NEXT_TO_NOTHING
         result, accepted = images.clone(), np.zeros(len(images), dtype=np.bool_)
         for attempt in self._attempts(images, made, seen.kind, made_up):
             left = ~accepted[attempt.rows]
@@ -100,7 +101,7 @@ class Mending:
             after = self.examine(mended)
             better = (after.score < seen.score[rows]) & (contrast(mended) >= LEAST_CONTRAST).numpy()
             if attempt.inside:
-                better &= ~after.alarm | self.structural[after.kind] | faint[rows]
+                better &= ~after.alarm | self.structural[after.kind] | intact[rows]
             result[rows[better]] = mended[torch.from_numpy(better)]
             accepted[rows[better]] = True
         changed = (result - made.image).square().mean((1, 2, 3))
@@ -143,3 +144,11 @@ def _made_up(hole: Tensor, picture: Tensor) -> npt.NDArray[np.bool_]:
     hidden = core.mean((1, 2, 3))
     too_little: Tensor = (seen < LEAST_PICTURE) | (hidden > MOST_HOLES * seen)
     return too_little.numpy()
+
+
+def _change_outside(images: Tensor, made: restoration.Restoration) -> npt.NDArray[np.float32]:
+    """Return (n,): the root mean square of what the imputer would change outside of holes."""
+    outside = ~made.hole
+    change = ((made.image - images) * outside).square().mean(1, keepdim=True).sum((1, 2, 3))
+    mean: Tensor = change / outside.sum((1, 2, 3)).clamp_min(1)
+    return mean.sqrt().numpy()

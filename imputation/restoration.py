@@ -25,8 +25,6 @@ class Restoration(NamedTuple):
     """(n, 1, H, W) bool: pixels that something had replaced, and those next to them."""
     error: Tensor
     """(n,): expected mean squared error of the image."""
-    sigma: Tensor
-    """(n,): standard deviation of the noise outside the holes, in the mean."""
 
 
 def restored(model: nn.Module, images: Tensor, at_once: int = _AT_ONCE) -> Restoration:
@@ -63,7 +61,7 @@ def _in_parts(model: nn.Module, images: Tensor, at_once: int) -> Restoration:
     ]
     if not parts:
         nothing = images.new_zeros(0, 1, *images.shape[-2:], dtype=torch.bool)
-        return Restoration(images, nothing, images.new_zeros(0), images.new_zeros(0))
+        return Restoration(images, nothing, images.new_zeros(0))
     return Restoration(*map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -79,9 +77,7 @@ def _restored(model: nn.Module, images: Tensor, at_once: int) -> Restoration:
     most = _BOUND * made.sigma + _SLACK
     change = (made.image - given).clamp(-most, most)
     image = torch.where(hole, made.image, given + change).clamp(0, 1)
-    intact = (~hole).float()
-    sigma = (made.sigma * intact).sum((1, 2, 3)) / intact.sum((1, 2, 3)).clamp_min(1)
-    answer = Restoration(image, hole, _error(model, given, made), sigma)
+    answer = Restoration(image, hole, _error(model, given, made))
     return Restoration(*(part[:count].cpu() for part in answer))
 
 
