@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import shutil
 import statistics
 import subprocess
 import sys
@@ -44,6 +45,7 @@ IMPORTS = {
     "and fedmend where a worker answers": f"{FLOWER}, client_app.warm.app",
     "and torch and the app, where none does": f"{FLOWER}, client_app.app, imputation.phase",
 }
+NO_GATEWAY = "Sites go straight to the SuperLink: there is no nginx for a gateway here."
 _CPU = "import os; t = os.times(); print(t.user + t.system)"
 
 
@@ -89,8 +91,16 @@ class Case(NamedTuple):
 
 def processor(hospitals: Hospitals) -> dict[str, float]:
     """Return the processor seconds so far by kind of process, of all sites together."""
-    totals = dict.fromkeys(("SuperLink", "SuperNodes", "SuperExecs", "messages", "workers"), 0.0)
+    totals = dict.fromkeys(
+        ("gateway", "SuperLink", "SuperNodes", "SuperExecs", "messages", "workers"), 0.0
+    )
     for name, container in hospitals.containers.items():
+        if name.endswith("gateway"):
+            for process in container.members():
+                with contextlib.suppress(psutil.Error):
+                    times = process.cpu_times()
+                    totals["gateway"] += times.user + times.system
+            continue
         number = container.process()
         assert number is not None, f"{name} does not run"
         times = psutil.Process(number).cpu_times()
@@ -171,7 +181,8 @@ def table(cases: Mapping[str, Case], imports: Mapping[str, float], load: float) 
         "# What a round costs in deployment",
         "",
         "`python benchmarks/deployment.py`: a coordinator and its sites on one machine. "
-        f"{machine.described()}; the load average before it began was {load:.1f}.",
+        f"{machine.described()}; the load average before it began was {load:.1f}. "
+        + ("Sites come through the gateway." if shutil.which("nginx") else NO_GATEWAY),
         "",
         "| federation | exchange | n | seconds (median) | work itself | fixed cost |",
         "|---|---|---:|---:|---:|---:|",
