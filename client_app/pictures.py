@@ -9,12 +9,15 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from client_app.calibration import Fitted, Learnt, learn
 from client_app.decoding import Copied, Decoded, Decoding
 from client_app.place import Place, place_of
 from client_app.source import Progress, listed, refused, told
 from client_app.twins import Twins
 from client_app.workers import Workers, cores
 from fedmend.records import Index, Pixels, Reader, Record, Rejected
+from fedmend.settings import Settings
+from imputation.detectors.base import Detector
 
 _SAMPLES_AT_ONCE = 2**23  # of fitted images that are handled together
 _MOST_AT_ONCE = 64
@@ -64,6 +67,30 @@ class Pictures:
         self.progress = progress
         self.refused: Sequence[Rejected] = ()
         """What cannot be used, once all batches were taken."""
+        self._index: Index | None = None
+
+    def learnt(self, detector: Detector, settings: Settings, *, believed: bool) -> Learnt:
+        """Let a detector learn what it would learn of these images in a run.
+
+        Args:
+            detector: as it comes.
+            settings: of the run.
+            believed: whether the site's own word on its images counts.
+
+        Raises:
+            DataError: the source as a whole cannot be used.
+            RunError: as :meth:`batches`.
+        """
+        sample = Fitted(Decoding(self.reader, self.size, self.channels))
+        with Workers(self.workers) as crew:
+            records = self._listed(crew).records
+            mapped = told(crew, "decoding", self.progress)
+            return learn(detector, records, sample, mapped, settings, believed=believed)
+
+    def _listed(self, crew: Workers) -> Index:
+        if self._index is None:
+            self._index = listed(self.reader, told(crew, "reading", self.progress))
+        return self._index
 
     def batches(self) -> Iterator[list[Picture]]:
         """Yield the pictures, all batches full but the last.
@@ -75,7 +102,7 @@ class Pictures:
         failed: dict[str, Rejected] = {}
         instead: list[Record] = []
         with Workers(self.workers) as crew:
-            index = listed(self.reader, told(crew, "reading", self.progress))
+            index = self._listed(crew)
             chunk: list[Picture] = []
             for picture in self._decoded(crew, index, failed, instead):
                 chunk.append(picture)

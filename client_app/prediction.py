@@ -1,14 +1,14 @@
 """Classifying a folder as a run would have done it, with the models that a run has left.
 
 An image is decoded, fitted and kept in 16 bits as at a site, scored by the run's detector, mended
-where the classifier's arm mends, and classified. An answer depends on its image alone: models are
-always given batches of the same shape, since another shape may sum in another order.
+where the classifier's arm mends, and classified. An answer depends on its image, and on what the
+detector was calibrated on, alone: models are always given batches of the same shape, since another
+shape may sum in another order.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from classification.selection import EVALUATION_BATCH
+from client_app.calibration import FITTED, said
 from client_app.pairing import checked
 from client_app.pictures import Picture, Pictures, stacked
 from client_app.place import Place
@@ -26,6 +27,7 @@ from fedmend.arms import Arm
 from fedmend.errors import DataError, SettingsError
 from fedmend.models import ModelFile
 from fedmend.records import Pixels, Record, Rejected, quantised
+from fedmend.site import Examined
 from imputation.detectors.base import Detector, examined
 from imputation.mending import Mending
 from imputation.routing import filtering
@@ -83,7 +85,8 @@ class Predictor:
         check_device(device)
         self.classes = classifier.classes
         self.size, self.channels = classifier.image_size, classifier.channels
-        self._detector: Detector = plugins.DETECTORS.build(self.settings.detector)
+        self._plain: Detector = plugins.DETECTORS.build(self.settings.detector)
+        self._detector = self._plain
         self._mender = self._mender_of(arm, imputer)
         self._model = training.placed(classifier.build(), self.settings)
 
@@ -94,8 +97,7 @@ class Predictor:
 
     def _imputing(self, imputer: ModelFile) -> Mender:
         model = training.placed(imputer.build(), self.settings)
-        examine = functools.partial(examined, self._detector)
-        mending = Mending(model, imputer.routes, self._detector.kinds, examine)
+        mending = Mending(model, imputer.routes, self._plain.kinds, self._examined)
 
         @torch.inference_mode()
         def mend(images: Tensor) -> tuple[Tensor, npt.NDArray[np.bool_]]:
@@ -103,6 +105,24 @@ class Predictor:
             return outcome.images, outcome.accepted
 
         return mend
+
+    def _examined(self, images: Tensor) -> Examined:
+        """Ask the detector, as it is by now."""
+        return examined(self._detector, images)
+
+    def calibrate(self, pictures: Pictures) -> str:
+        """Set the detector to a folder's images, as a run sets it to a site's; say what came of it.
+
+        Args:
+            pictures: of the classifier's size and channels.
+
+        Raises:
+            DataError: the folder as a whole cannot be used.
+            RunError: the disk fails, or the images changed since they were listed.
+        """
+        learnt = pictures.learnt(self._plain, self.settings, believed=self._believing)
+        self._detector = self._plain.calibrated(learnt.kept.get(FITTED, {}))
+        return said(learnt)
 
     def predict(self, pictures: Pictures) -> Predicted:
         """Classify every image, some at a time; nothing is kept on disk.
@@ -122,7 +142,7 @@ class Predictor:
 
     def _predicted(self, chunk: Sequence[Picture]) -> Iterator[Prediction]:
         images = stacked(chunk)
-        seen = examined(self._detector, images)
+        seen = self._examined(images)
         pairs = zip(chunk, seen.alarm.tolist(), strict=True)
         flagged = np.array([self._held_noisy(each.record, alarm) for each, alarm in pairs])
         shown, mended = self._shown(images, flagged)
@@ -133,10 +153,14 @@ class Predictor:
                 bool(flagged[row]), bool(mended[row]), logits[row],
             )  # fmt: skip
 
+    @property
+    def _believing(self) -> bool:
+        """Whether a site's own word on its images counts."""
+        return self.settings.noise_known or not self.settings.simulates_noise
+
     def _held_noisy(self, record: Record, alarm: bool) -> bool:
         """Return what a site holds an image to be; see :class:`fedmend.site.View`."""
-        told = self.settings.noise_known or not self.settings.simulates_noise
-        return alarm if record.noisy is None or not told else record.noisy
+        return alarm if record.noisy is None or not self._believing else record.noisy
 
     def _shown(
         self, images: Tensor, flagged: npt.NDArray[np.bool_]

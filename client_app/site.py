@@ -17,6 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from client_app import calibration
 from client_app.cache import Cache
 from client_app.dicom import quarantine as quarantined
 from client_app.source import Progress, Source, open_source
@@ -29,8 +30,7 @@ from imputation.detectors.base import Calibration, Detector, examined
 from imputation.noise import mixture
 from imputation.routing import filtering
 
-_VERSION = "5"  # of what a view holds; a change of it makes cached views anew
-_CALIBRATED_ON = 256
+_VERSION = "6"  # of what a view holds; a change of it makes cached views anew
 _FILTERED_AT_ONCE = 256
 _CALIBRATION = "calibration-"  # in front of a detector's arrays, beside the training view's
 
@@ -198,8 +198,7 @@ class LocalSite:
         A simulation knows which of them it has corrupted, and keeps it to itself.
         """
         word = np.full(len(images), -1, np.int8) if self.settings.simulates_noise else noisy
-        # What is vouched for as clean first: it must not lie beyond those that are looked at.
-        rows = np.argsort(word != 0, kind="stable")[:_CALIBRATED_ON]
+        rows = calibration.order(word)[: calibration.LOOKED_AT]
         return images.take(rows), torch.from_numpy(word[rows])
 
     def _calibration(self) -> Calibration:

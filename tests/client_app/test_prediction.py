@@ -192,6 +192,49 @@ def test_a_classifier_whose_answers_overflow_is_refused(done: Done) -> None:
         predicted(predictor, done.tests)
 
 
+def _unsaid(folder: Path, count: int) -> str:
+    """Write phantoms, a third of them with grain, some of it hard to see; no word on any."""
+    folder.mkdir()
+    phantoms = plugins.READERS.build(f"phantom(count={count}, size=40, seed=3)")
+    noise = mixture.from_spec("gaussian(std=0.05..0.4)")
+    rows = []
+    for place, record in enumerate(phantoms.index().records):
+        image = phantoms.load(record)
+        if place % 3 == 0:
+            image = noise(image, randomness.generator(0, record.uid)).image
+        Image.fromarray((image[0] * 255).round().byte().numpy()).save(folder / f"{place:03d}.png")
+        rows.append((f"{place:03d}.png", str(record.label)))
+    with (folder / "all.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("image", "label"), *rows])
+    return f"folder(path={folder}, labels=all.csv)"
+
+
+def test_a_detector_that_learns_of_its_site_is_the_runs_own_too(done: Done, tmp_path: Path) -> None:
+    data = _unsaid(tmp_path / "png", 90)
+    settings = dataclasses.replace(done.settings, data=data, detector="evidence()")
+    own = done._replace(data=data, settings=settings)
+    expected = _of_the_run(own, "imputed", tmp_path / "cache")
+    file = done.classifier("imputed")
+    changed = dataclasses.replace(file.settings, detector="evidence()")
+    predictor = Predictor(dataclasses.replace(file, settings=changed), done.imputer, "cpu")
+    plain = {each.uid: each for each in predicted(predictor, data).predictions}
+    pictures = Pictures(
+        reader_for(data), size=predictor.size, channels=predictor.channels, workers=1
+    )
+    assert predictor.calibrate(pictures) == "the detector is calibrated on 63 of the images here"
+    found = {each.uid: each for each in predictor.predict(pictures).predictions}
+    site = Member("one", data, Share(), tmp_path / "cache").site(settings, file.classes)
+    view = site.view("test-noisy")
+    assert len(view.uids) == 18
+    assert view.flagged.any()
+    for row, uid in enumerate(view.uids):
+        assert found[uid].score == view.score[row] != plain[uid].score
+        assert found[uid].flagged == view.flagged[row]
+        wanted = expected[uid].double().softmax(0).numpy()
+        assert np.allclose(found[uid].probabilities(), wanted, atol=1e-5)
+    assert any(found[uid].flagged != plain[uid].flagged for uid in found)
+
+
 @pytest.mark.parametrize("device", ["cuda:99", "nonsense", "cpu:x"])
 def test_a_device_that_is_not_there_is_refused_by_name(device: str) -> None:
     with pytest.raises(SettingsError, match=f"device '{device}' cannot be used here"):
