@@ -10,10 +10,14 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
+from torch import nn
 
+from client_app.calibration import said
 from client_app.mending.derived import Made
+from client_app.mending.memory import Memory, calibrated
 from client_app.mending.mender import Mender, Scale
 from client_app.mending.originals import originals, tree_of
+from client_app.mending.samples import Cut
 from client_app.mending.target import Target
 from client_app.mending.work import Summary, Work
 from client_app.opening import reader_for
@@ -22,7 +26,9 @@ from commands import reading
 from commands.console import complain, out
 from fedmend import checks, models, plugins
 from fedmend.errors import SettingsError
+from fedmend.models import ModelFile
 from fedmend.training import placed
+from imputation.detectors.base import Detector
 
 
 class Options(NamedTuple):
@@ -35,6 +41,8 @@ class Options(NamedTuple):
     """auto, cpu, cuda, cuda:N or mps."""
     threads: int
     """Of the CPU; the same number gives the same bits."""
+    calibrate: bool = True
+    """Whether the detector is set to these images."""
 
 
 def impute(path: str, imputer: Path, folder: Path, options: Options) -> None:
@@ -51,11 +59,26 @@ def impute(path: str, imputer: Path, folder: Path, options: Options) -> None:
     """
     reader = reader_for(path)
     target = Target(folder, tree_of(reader).root)
-    mender, made = _mender(imputer.expanduser(), options)
+    file = models.read(imputer.expanduser(), "imputer")
+    spec = options.detector or file.settings.detector
+    with checks.named("detector"):
+        detector: Detector = plugins.DETECTORS.build(spec)
+    network = _network(file, options)
     with reading.shown(Console(stderr=True)) as progress:
         listed = originals(reader, workers=cores(), progress=progress)
+        memory = learnt = None
+        if options.calibrate:
+            sample = Cut(reader, file.image_size, file.channels, options.scale)
+            key = (spec, options.scale, file.image_size, file.channels, file.settings.split)
+            memory = Memory(target, (*key, file.settings.seed, listed.decoding))
+            learnt = memory.learnt(detector, listed, sample, file.settings, progress)
+    how = f"detector {spec}{calibrated(learnt)}, scale {options.scale}"
     if listed.decoding:
-        made = made._replace(how=f"{made.how}, shown as {listed.decoding}")
+        how += f", shown as {listed.decoding}"
+    mender = Mender(
+        network, file.channels, file.image_size, detector, options.scale, file.routes,
+        learnt.kept if learnt else None,
+    )  # fmt: skip
     console = out()
     columns = (
         TextColumn("mending"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
@@ -64,32 +87,27 @@ def impute(path: str, imputer: Path, folder: Path, options: Options) -> None:
         *columns, console=console, transient=True, disable=not console.is_terminal
     ) as bar:
         task = bar.add_task("mending", total=sum(map(len, listed.files.values())))
-        work = Work(listed, mender, made, target)
+        work = Work(listed, mender, Made(file.digest, how), target, memory)
         summary = work.run(lambda count: bar.advance(task, count))
-    for line in told(summary):
+    for line in (*told(summary), said(learnt)):
         console.print(Text(line), soft_wrap=True)
     for reason, number in summary.unusable.most_common():
         complain(f"{number} cannot be used: {reason}")
 
 
-def _mender(imputer: Path, options: Options) -> tuple[Mender, Made]:
-    """Build what flags and mends, and what is written of it into derived files.
+def _network(file: ModelFile, options: Options) -> nn.Module:
+    """Build the imputer where it is to compute.
 
     Raises:
         DataError: the model file does not fit.
-        SpecError: the detector cannot be built.
         SettingsError: no such device or number of threads, or the device has too little memory.
     """
-    file = models.read(imputer, "imputer")
-    spec = options.detector or file.settings.detector
-    with checks.named("detector"):
-        detector = plugins.DETECTORS.build(spec)
     settings = dataclasses.replace(file.settings, device=options.device)
     checks.ranges(settings)
     torch.set_num_threads(options.threads)
     network = file.build()
     try:
-        network = placed(network, settings)
+        return placed(network, settings)
     except torch.OutOfMemoryError as error:
         raise SettingsError(
             f"the imputer is too large for the memory of device {options.device!r}: make room "
@@ -100,8 +118,6 @@ def _mender(imputer: Path, options: Options) -> tuple[Mender, Made]:
         raise SettingsError(
             f"device {options.device!r} cannot be used on this machine", local=str(error)
         ) from error
-    mender = Mender(network, file.channels, file.image_size, detector, options.scale)
-    return mender, Made(file.digest, f"detector {spec}, scale {options.scale}")
 
 
 def told(summary: Summary) -> list[str]:

@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from client_app import listing
+from client_app.calibration import FITTED, said
 from client_app.opening import spec_for
 from client_app.pictures import Pictures
 from client_app.survey import page, scores
@@ -50,6 +51,8 @@ class Request(NamedTuple):
     """Of the page, at most."""
     force: bool
     """Whether files may be replaced."""
+    calibrate: bool = True
+    """Whether the detector is set to these images."""
 
 
 def inspect(request: Request) -> None:
@@ -73,12 +76,15 @@ def inspect(request: Request) -> None:
         pictures = Pictures(
             reader, size=settings.image_size, channels=settings.channels, progress=progress
         )
+        learnt = pictures.learnt(detector, settings, believed=True) if request.calibrate else None
+        if learnt is not None:
+            detector = detector.calibrated(learnt.kept.get(FITTED, {}))
         survey = look(pictures, detector, thumbnails=request.thumbnails if html else 0)
     console = out()
     # The name of a reader, that is: what a folder is taken for, by what it holds.
     console.print(Text(f"read as {spec.partition('(')[0]}(…)"))
     if survey.scores:
-        _show(console, survey, request.worst)
+        _show(console, survey, said(learnt), request.worst)
     refused.show(console, survey.refused, listed=request.listed)
     if csv is not None:
         listing.write(csv, scores.COLUMNS, map(scores.cells, survey.scores))
@@ -90,12 +96,13 @@ def inspect(request: Request) -> None:
         raise RunError("there is no image here that can be used")
 
 
-def _show(console: Console, survey: Survey, worst: int) -> None:
+def _show(console: Console, survey: Survey, calibrated: str, worst: int) -> None:
     totals = survey.counts.totals | left_over(survey.refused)
     totals["cannot be used"] = sum(len(each.files) for each in survey.refused)
     words = ", ".join(f"{number:,} {name}" for name, number in totals.items())
     console.print(Text(words), soft_wrap=True)
     console.print(kinds(survey))
+    console.print(Text(calibrated), soft_wrap=True)
     console.print(spread(survey.scores))
     agreed = scores.agreement(survey.scores)
     if agreed is not None:

@@ -196,6 +196,9 @@ def inspect(
     ] = None,
     thumbnails: Annotated[int, typer.Option(min=0, help="Images on the page, at most.")] = 24,
     force: Annotated[bool, typer.Option("--force", help="Replace files.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option(help="Set the detector to these images, as a run does to a site's.")
+    ] = True,
 ) -> None:
     """Look at a folder as a run would: what is there, what is unusable, how noisy each image is.
 
@@ -206,7 +209,7 @@ def inspect(
 
     given = {"image-size": size, "channels": channels, "detector": detector}
     settings = {key: value for key, value in given.items() if value is not None}
-    work(Request(path, settings, worst, listed, csv, html, thumbnails, force))
+    work(Request(path, settings, worst, listed, csv, html, thumbnails, force, calibrate))
 
 
 @app.command()
@@ -236,12 +239,15 @@ def predict(
         bool, typer.Option("--list", help="Name the files that cannot be used.")
     ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace the file.")] = False,
+    calibrate: Annotated[
+        bool, typer.Option(help="Set the detector to these images, as a run does to a site's.")
+    ] = True,
 ) -> None:
     """Classify a folder with a run's classifier, mending what it mended; no federation runs."""
     from commands.predict import Request
     from commands.predict import predict as work
 
-    work(Request(path, classifier, imputer, out, device, force, listed))
+    work(Request(path, classifier, imputer, out, device, force, listed, calibrate))
 
 
 class Layout(enum.StrEnum):
@@ -327,6 +333,9 @@ def impute(
     ] = "",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
     threads: Annotated[int, typer.Option(min=1, help="CPU threads of the imputer.")] = 1,
+    calibrate: Annotated[
+        bool, typer.Option(help="Set the detector to these images, as a run does to a site's.")
+    ] = True,
 ) -> None:
     """Mend this hospital's noisy images with a trained imputer; originals are never touched.
 
@@ -336,7 +345,7 @@ def impute(
     from commands.impute import Options
     from commands.impute import impute as work
 
-    work(path, imputer, to, Options(detector, scale.value, device, threads))
+    work(path, imputer, to, Options(detector, scale.value, device, threads, calibrate))
 
 
 @app.command()

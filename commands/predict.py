@@ -15,6 +15,7 @@ from rich.text import Text
 
 from classification import metrics
 from client_app import listing
+from client_app.calibration import said
 from client_app.opening import reader_for
 from client_app.pairing import of_one_run
 from client_app.pictures import Pictures
@@ -49,6 +50,8 @@ class Request(NamedTuple):
     """Whether ``out`` may replace a file."""
     listed: bool
     """Whether files that cannot be used are named."""
+    calibrate: bool = True
+    """Whether the detector is set to these images."""
 
 
 def predict(request: Request) -> None:
@@ -67,12 +70,14 @@ def predict(request: Request) -> None:
         pictures = Pictures(
             reader, size=predictor.size, channels=predictor.channels, progress=progress
         )
+        told = predictor.calibrate(pictures) if request.calibrate else said(None)
         found = predictor.predict(pictures)
     console = out()
     refused.show(console, refusals(found.rejected), listed=request.listed)
     if not found.predictions:
         raise RunError("there is no image here that can be used; nothing was written")
     listing.write(target, columns(predictor.classes), rows(found, predictor.classes))
+    console.print(Text(told), soft_wrap=True)
     _show(found.predictions, classifier, imputer)
     console.print(Text(f"written to {target}"), soft_wrap=True)
 

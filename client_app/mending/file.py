@@ -16,7 +16,7 @@ from client_app.dicom.window import Window
 from client_app.mending import picture
 from client_app.mending.derived import Made
 from client_app.mending.dicom import Changed
-from client_app.mending.mender import Mender, Seen
+from client_app.mending.mender import Mender
 from client_app.mending.originals import frame_of
 from client_app.mending.unmendable import NO_BETTER, NOT_FINITE, Unmendable
 from client_app.readers import raster
@@ -162,28 +162,13 @@ def _judged(image: Tensor, record: Record, mender: Mender) -> tuple[Verdict, Ten
         return _refused(verdict._replace(score=None), Unmendable(NOT_FINITE)), None
     if not flagged:
         return verdict, None
-    made = mender.mended(image, seen)
     try:
-        _check_better(made, seen, mender)
+        made = mender.mended(image, seen)
     except Unmendable as error:
         return _refused(verdict, error), None
+    if made is None:
+        return _refused(verdict, Unmendable(NO_BETTER)), None
     return verdict, made
-
-
-def _check_better(made: Tensor, before: Seen, mender: Mender) -> None:
-    """Look at what the imputer has made of a picture.
-
-    Raises:
-        Unmendable: it is no picture, or no less noisy.
-    """
-    if not bool(made.isfinite().all()):
-        raise Unmendable(NOT_FINITE)
-    after = mender.seen(made)
-    if not math.isfinite(after.score):
-        raise Unmendable(NOT_FINITE)
-    # Of noise that it does not see, the detector cannot say whether it is gone.
-    if after.score >= before.score and (before.flagged or after.flagged):
-        raise Unmendable(NO_BETTER)
 
 
 def _refused(verdict: Verdict, error: Unmendable) -> Verdict:

@@ -1,25 +1,39 @@
-"""An imputer at work on pictures of any size: what it flags, and what it makes of them."""
+"""An imputer at work on pictures of any size: what it flags, and what it makes of them.
+
+What is tried on a picture, in which order, and what of it is accepted is a run's own rule,
+:class:`imputation.mending.Mending`. Here it is applied to pixels, and to the picture in the size
+that the imputer knows.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from client_app.calibration import FITTED
 from client_app.fit import fit
 from client_app.mending.tiles import tiled
+from client_app.mending.unmendable import NOT_FINITE, Unmendable
 from fedmend.errors import DataError
-from imputation.detectors.base import Detector
+from imputation.denoisers.base import Denoiser, Restored
+from imputation.detectors.base import Calibration, Detector
 from imputation.detectors.signs import LEAST
-from imputation.restoration import restored
+from imputation.mending import Mending
 
 Scale = Literal["both", "full", "model"]
 """At which scale pictures are looked at: that of their pixels, that of the imputer's, or both."""
+PIXELS = "full"
+"""The scale of pixels, beside :data:`client_app.calibration.FITTED`."""
 
 _OVERLAP = 4
 """Neighbouring tiles share one over this of their side."""
+_MOST_SAMPLES = 2**24
+"""Of the pictures that are handled together; several tensors as large are needed."""
 
 
 class Seen(NamedTuple):
@@ -45,21 +59,33 @@ class Mender:
         network: an imputer in evaluation mode, on the device that it is to compute on.
         channels: that it was built for, 1 or 3.
         size: side in pixels of the squares that it was trained on.
-        detector: of noise.
+        detector: of noise, as it comes.
         scale: ``full`` mends pixels, by tiles of the training size, whose statistics the network
             knows; ``model`` mends the picture fitted into the training size, and brings the
             difference back; ``both`` does each where the detector flags that scale.
+        routes: "class=method" each; classes that are not named are the imputer's.
+        learnt: by the detector, of the images' own folder, by scale.
     """
 
     def __init__(
-        self, network: nn.Module, channels: int, size: int, detector: Detector, scale: Scale
+        self,
+        network: nn.Module,
+        channels: int,
+        size: int,
+        detector: Detector,
+        scale: Scale,
+        routes: Sequence[str] = (),
+        learnt: Mapping[str, Calibration] | None = None,
     ) -> None:
-        self.network = network
-        self.channels = channels
+        self.whole = Whole(network, channels, size).eval()
         self.size = size
-        self.detector = detector
         self.scale: Scale = scale
-        self.device = next(network.parameters()).device
+        self.routes = tuple(routes)
+        self.kinds = detector.kinds
+        kept = learnt or {}
+        self.detectors = {
+            name: detector.calibrated(kept.get(name, {})) for name in (PIXELS, FITTED)
+        }
 
     def seen(self, image: Tensor) -> Seen:
         """Score a picture, (C, H, W) float32 in [0, 1].
@@ -68,19 +94,19 @@ class Mender:
             DataError: it is a strip rather than a picture, and the scale is not ``full``; or the
                 scale is ``full``, and it is too small.
         """
-        found: dict[str, tuple[float, bool]] = {"full": (0.0, False), "model": (0.0, False)}
-        scores = []
-        for name, picture in self._looked_at(image).items():
-            score = self.detector.score(picture[None])
-            found[name] = float(score), bool(self.detector.flag(score))
-            scores.append(score)
-        # Of torch: a score that is no number is not lost among the others.
-        return Seen(float(torch.cat(scores).max()), found["full"][1], found["model"][1])
+        found = {
+            name: self.detectors[name].examine(picture[None])
+            for name, picture in self._looked_at(image).items()
+        }
+        # Of numpy: a score that is no number is not lost among the others.
+        most = float(np.max([each.score[0] for each in found.values()]))
+        alarm = {name: bool(each.alarm[0]) for name, each in found.items()}
+        return Seen(most, alarm.get(PIXELS, False), alarm.get(FITTED, False))
 
     def _looked_at(self, image: Tensor) -> dict[str, Tensor]:
-        pictures = {"full": image} if self._in_pixels(image) else {}
+        pictures = {PIXELS: image} if self._in_pixels(image) else {}
         if self.scale != "full":
-            pictures["model"] = self._fitted(image)
+            pictures[FITTED] = self._fitted(image)
         return pictures
 
     def _in_pixels(self, image: Tensor) -> bool:
@@ -96,8 +122,11 @@ class Mender:
             raise DataError(f"the image has fewer than {LEAST} pixels a side")
         return self.scale != "model" and not small
 
-    def mended(self, image: Tensor, seen: Seen) -> Tensor:
-        """Return the picture mended, (C, H, W) float32 in [0, 1].
+    def mended(self, image: Tensor, seen: Seen) -> Tensor | None:
+        """Return the picture mended, (C, H, W) float32 in [0, 1]; None where nothing is better.
+
+        At each scale a run's own rule decides what is tried and accepted; then the larger score of
+        both must have fallen.
 
         Args:
             image: the same as given to ``seen``; it is left as it is.
@@ -106,37 +135,117 @@ class Mender:
 
         Raises:
             DataError: as ``seen``.
+            Unmendable: what the imputer makes of it is no picture.
         """
         every = not seen.flagged
-        made = image
-        if self._in_pixels(image) and (seen.full or every):
-            made = tiled(self._restored, image, self.size, self.size // _OVERLAP).clamp(0, 1)
+        pixels = self._in_pixels(image) and (seen.full or every)
+        made = self._made(PIXELS, image) if pixels else image
+        both = made
         if self.scale != "full" and (seen.model or every):
-            small = self._fitted(image)
-            wanted = self._restored(small[None])[0].clamp(0, 1)
-            # What the coarse scale lacks; finer detail stays that of the picture.
-            made = made + unfitted(wanted - self._fitted(made), *image.shape[-2:])
-        return made.clamp(0, 1)
+            both = self._coarsely(image, made)
+        for each in (both, made):
+            if each is not image and self.seen(each).score < seen.score:
+                return each
+        return None
+
+    def _made(self, scale: str, image: Tensor) -> Tensor:
+        """Return what becomes of a picture at one scale, as it is at that scale."""
+        examine = self.detectors[scale].examine
+        with torch.inference_mode():
+            outcome = Mending(self.whole, self.routes, self.kinds, examine)(image[None])
+        return outcome.images[0].clone() if outcome.accepted[0] else image
+
+    def _coarsely(self, image: Tensor, made: Tensor) -> Tensor:
+        """Return a picture with what is mended of it in the imputer's size.
+
+        Args:
+            image: as it was.
+            made: as it is by now; where pixels of it are as they were, they stay.
+        """
+        small = self._fitted(image)
+        wanted = self._made(FITTED, small)
+        if wanted is small:
+            return made
+        touched = enlarged((wanted != small).any(0, keepdim=True), *image.shape[-2:])
+        if made is not image:
+            touched &= (made != image).any(0, keepdim=True)
+        # What the coarse scale lacks; finer detail stays that of the picture.
+        lacking = unfitted(wanted - self._fitted(made), *image.shape[-2:])
+        return torch.where(touched, (made + lacking).clamp(0, 1), made)
 
     def _fitted(self, image: Tensor) -> Tensor:
         return fit(image, self.size, image.shape[0])
 
-    def _restored(self, images: Tensor) -> Tensor:
-        """Apply the imputer to (n, C, H, W) in [0, 1], whatever number of colours it knows.
 
-        A grey imputer takes the colours one by one, one of colours takes grey for each of them.
+class Whole(Denoiser):
+    """An imputer that takes pictures of any size and colour, by tiles of its training size.
+
+    A grey imputer takes the colours one by one, one of colours takes grey for each of them.
+
+    Args:
+        network: the imputer.
+        channels: that it was built for, 1 or 3.
+        size: side in pixels of the squares that it was trained on.
+    """
+
+    def __init__(self, network: nn.Module, channels: int, size: int) -> None:
+        super().__init__()
+        self.network = network
+        self.channels = channels
+        self.size = size
+
+    def forward(self, noisy: Tensor) -> Restored:
+        """Reconstruct (B, C, H, W) float32 in [0, 1]; black ones are nothing but fillers.
+
+        Raises:
+            OutOfMemoryError: they are too many pixels to be handled together.
+            Unmendable: an answer is no finite number.
         """
+        if len(noisy) > 1 and noisy.numel() > _MOST_SAMPLES:
+            raise torch.OutOfMemoryError("fewer at a time")
+        made = noisy.new_zeros(len(noisy), noisy.shape[1] + 2, *noisy.shape[2:])
+        for row in noisy.flatten(1).any(1).nonzero().flatten().tolist():
+            made[row] = tiled(self._tiles, noisy[row], self.size, self.size // _OVERLAP)
+        if not bool(made.isfinite().all()):
+            raise Unmendable(NOT_FINITE)
+        image, hole, sigma = made[:, :-2], made[:, -2:-1], made[:, -1:]
+        return Restored(image, hole, sigma, torch.zeros_like(sigma))
+
+    def _tiles(self, images: Tensor) -> Tensor:
+        """Return (n, C + 2, h, w): the tiles, and the maps of their holes and their noise."""
         count, colours, height, width = images.shape
-        given = images.to(self.device)
+        given = images
         if self.channels == 1:
             given = given.reshape(count * colours, 1, height, width)
         elif colours == 1:
             given = given.expand(-1, self.channels, -1, -1)
-        with torch.inference_mode():
-            answer = restored(self.network, given, len(given)).image
+        made: Restored = self.network(given)
+        image = made.image
+        maps = [made.hole, made.sigma]
         if self.channels == 1:
-            return answer.reshape(images.shape)
-        return answer.mean(1, keepdim=True) if colours == 1 else answer
+            image = image.reshape(images.shape)
+            maps = [each.reshape(images.shape).amax(1, keepdim=True) for each in maps]
+        elif colours == 1:
+            image = image.mean(1, keepdim=True)
+        return torch.cat((image, *maps), 1)
+
+
+def enlarged(marked: Tensor, height: int, width: int) -> Tensor:
+    """Return which pixels of a picture lie within the marked ones of the fitted picture.
+
+    Args:
+        marked: (1, size, size) bool.
+        height: of the picture that was fitted.
+        width: of that picture.
+
+    Returns:
+        (1, height, width) bool.
+    """
+    size, side = marked.shape[-1], max(height, width)
+    rows, columns = (
+        (torch.arange(length) + (side - length) // 2) * size // side for length in (height, width)
+    )
+    return marked[:, rows][:, :, columns]
 
 
 def unfitted(square: Tensor, height: int, width: int) -> Tensor:

@@ -116,6 +116,13 @@ class Target:
         except OSError:
             return ""
 
+    def read(self, name: str) -> bytes:
+        """Return a file's bytes; none where it cannot be read."""
+        try:
+            return (self.root / name).read_bytes()
+        except OSError:
+            return b""
+
     def start(self, name: str) -> bytes:
         """Return a file's first bytes, by which its kind is known.
 

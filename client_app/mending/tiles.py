@@ -22,13 +22,13 @@ def tiled(network: Callable[[Tensor], Tensor], image: Tensor, side: int, overlap
     with those for the whole picture wherever the network sees no farther than the tile.
 
     Args:
-        network: maps (n, C, h, w) to the same shape, h and w at most ``side``.
+        network: maps (n, C, h, w) to (n, D, h, w), h and w at most ``side``.
         image: (C, H, W) float32.
         side: of a tile in pixels.
         overlap: of neighbouring tiles in pixels, at most half a side.
 
     Returns:
-        (C, H, W) float32, on the device that ``image`` is on.
+        (D, H, W) float32, on the device that ``image`` is on.
 
     Raises:
         ValueError: the overlap is negative or over half a side.
@@ -39,9 +39,11 @@ def tiled(network: Callable[[Tensor], Tensor], image: Tensor, side: int, overlap
     rows, columns = _spans(height, side, overlap), _spans(width, side, overlap)
     places = ((row, column) for row in rows for column in columns)
     weights = _weights(height, rows, overlap), _weights(width, columns, overlap)
-    mixed = torch.zeros_like(image)
+    mixed = image.new_zeros(0, height, width)
     for group in _groups(places):
         answers = network(torch.stack([image[:, row, column] for row, column in group]))
+        if not len(mixed):
+            mixed = image.new_zeros(answers.shape[1], height, width)
         for (row, column), answer in zip(group, answers, strict=True):
             weight = weights[0][row.start][:, None] * weights[1][column.start]
             mixed[:, row, column] += answer.to(image.device) * weight.to(image.device)

@@ -10,19 +10,20 @@ from typing import NamedTuple
 
 from client_app.dicom import quarantine
 from client_app.mending import file as mending
-from client_app.mending import ledger, picture
+from client_app.mending import ledger, memory, picture
 from client_app.mending.derived import Made
 from client_app.mending.file import Mended
 from client_app.mending.ledger import Ledger, Row
+from client_app.mending.memory import Memory
 from client_app.mending.mender import Mender
 from client_app.mending.originals import Originals, below, frame_of
 from client_app.mending.target import Target
 from fedmend.errors import DataError
 from fedmend.records import Record, Rejected
 
-_VERSION = "3"  # of what is made of an image; a change of it mends everything anew
+_VERSION = "4"  # of what is made of an image; a change of it mends everything anew
 _YES_NO = {True: "yes", False: "no", None: ""}
-_RESERVED = (ledger.NAME, quarantine.NAME)
+_RESERVED = (ledger.NAME, quarantine.NAME, memory.NAME)
 
 
 class Summary(NamedTuple):
@@ -49,13 +50,22 @@ class Work:
         mender: flags and mends.
         made: by what; goes into derived DICOM files.
         target: the folder.
+        memory: what the detector has learnt, which is kept there.
     """
 
-    def __init__(self, originals: Originals, mender: Mender, made: Made, target: Target) -> None:
+    def __init__(
+        self,
+        originals: Originals,
+        mender: Mender,
+        made: Made,
+        target: Target,
+        memory: Memory | None = None,
+    ) -> None:
         self.originals = originals
         self.mender = mender
         self.made = made
         self.target = target
+        self.memory = memory
 
     def run(self, advance: Callable[[int], None]) -> Summary:
         """Mend whatever is not mended yet.
@@ -68,6 +78,8 @@ class Work:
         """
         images = {each.uid for own in self.originals.files.values() for each in own}
         with self.target.held():
+            if self.memory is not None:
+                self.memory.keep()
             book = Ledger(self.target)
             written = looked_at = removed = 0
             try:

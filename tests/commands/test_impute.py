@@ -1,7 +1,9 @@
 from __future__ import annotations
 
+import csv
 import dataclasses
 import hashlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 from click.testing import Result
+from PIL import Image
 from typer.testing import CliRunner
 
 from client_app.dicom import display, files
 from client_app.dicom.values import numbers
+from client_app.mending.memory import NAME
 from client_app.mending.mender import Mender
 from client_app.opening import reader_for
 from client_app.synth import rsna, tree
@@ -24,6 +28,7 @@ from tests.imputers import imputer, trained
 from tests.validator import errors, needs_validator, plain
 
 ORDER = Order(sites=3, images=4, size=48, noise="gaussian(std=0.2)", broken=1)
+PLAIN = "the detector is used as it comes: it learns nothing from 4 of the images here\n"
 READER = "dicom(path={}, labels=labels.csv, image=SOPInstanceUID, label=label, noisy=noisy)"
 
 
@@ -39,6 +44,17 @@ def site_tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("run") / "imputer.safetensors"
     imputer(size=32).write(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def able(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return an imputer that takes some noise away."""
+    path = tmp_path_factory.mktemp("able") / "imputer.safetensors"
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    trained(size=32, noise="gaussian(std=0.2)", steps=40).write(path)
+    torch.set_num_threads(before)
     return path
 
 
@@ -75,7 +91,8 @@ def test_a_site_is_mended_and_a_second_call_does_nothing(
     before = digests(site_tree)
     first = invoked(READER.format(source), model, out)
     assert first.exit_code == 0, first.stderr
-    assert first.stdout == "4 images: 2 flagged, 2 mended, 2 untouched\n2 files written\n"
+    lines = "4 images: 2 flagged, 2 mended, 2 untouched\n2 files written\n"
+    assert first.stdout == lines + PLAIN
     assert first.stderr.count("cannot be used") == 1
     assert digests(site_tree) == before
     made = digests(out)
@@ -109,6 +126,7 @@ def test_the_mended_file_shows_what_the_imputer_made(
         old, new = (files.read((folder / name).read_bytes()) for folder in (source, out))
         shown = display.image(old)
         wanted = by.mended(shown, by.seen(shown))
+        assert wanted is not None
         # A step of the narrowest window that these scanners write.
         half = 0.5 / min(numbers(old, "WindowWidth") or (2**old.BitsStored - 1,))
         assert (display.image(new) - wanted).abs().max() <= half * 1.01 + 1e-6
@@ -128,7 +146,7 @@ def test_the_published_mammograms_are_mended_too(model: Path, tmp_path: Path) ->
     rsna.write(order, tmp_path / "in", lambda: None)
     result = invoked(tmp_path / "in", model, tmp_path / "out")
     assert result.exit_code == 0, result.stderr
-    assert result.stdout.endswith("files written\n")
+    assert "files written\n" in result.stdout
     written = [path for path in digests(tmp_path / "out") if path.suffix == ".dcm"]
     assert written
     assert all((tmp_path / "in" / path).is_file() for path in written)
@@ -208,16 +226,17 @@ def test_a_device_with_too_little_memory_is_told_from_one_that_is_not_there(
 def test_the_detector_can_be_chosen(site_tree: Path, model: Path, tmp_path: Path) -> None:
     source = site_tree / "site-0"
     result = invoked(source, model, tmp_path / "out", "--detector", "residual(threshold=19.9)")
-    assert result.stdout == "4 images: 0 flagged, 0 mended, 4 untouched\n0 files written\n"
+    lines = "4 images: 0 flagged, 0 mended, 4 untouched\n0 files written\n"
+    assert result.stdout == lines + PLAIN
     again = invoked(source, model, tmp_path / "out")
     assert again.stdout.startswith("4 images: 2 flagged, 2 mended")
 
 
 @pytest.mark.parametrize("scale", ["full", "model"])
 def test_both_scales_alone_write_other_pixels(
-    site_tree: Path, model: Path, tmp_path: Path, scale: str
+    site_tree: Path, able: Path, tmp_path: Path, scale: str
 ) -> None:
-    spec = READER.format(site_tree / "site-2")
+    spec, model = READER.format(site_tree / "site-2"), able
     invoked(spec, model, tmp_path / "both")
     result = invoked(spec, model, tmp_path / scale, "--scale", scale)
     assert result.exit_code == 0
@@ -248,3 +267,68 @@ def test_a_trained_imputer_brings_images_nearer_to_the_truth(
         gains.append(float(after - before))
     assert len(gains) == 2
     assert min(gains) > 2
+
+
+def textures(folder: Path, names: list[str], *, words: bool = True) -> str:
+    """Write pictures whose tissue is as rough as grain; a table vouches for most of them."""
+    folder.mkdir(exist_ok=True)
+    ramp = np.linspace(90, 160, 48)[None, :] + np.linspace(-20, 20, 48)[:, None]
+    for name in names:
+        rough = np.random.default_rng(int(name[1:])).normal(0, 15, ramp.shape)
+        Image.fromarray((ramp + rough).round().astype(np.uint8)).save(folder / f"{name}.png")
+    rows = [f"{name}.png,a,{'0' if name[0] == 'v' else ''}" for name in names]
+    (folder / "table.csv").write_text("\n".join(["image,label,noisy", *rows]) + "\n")
+    return f"folder(path={folder}, labels=table.csv{', noisy=noisy' if words else ''})"
+
+
+VOUCHED = [f"v{number}" for number in range(44)]
+UNSAID = [f"u{number}" for number in range(100, 112)]
+
+
+def flagged(result: Result) -> int:
+    assert result.exit_code == 0, result.output
+    return int(result.stdout.split(" flagged")[0].split()[-1])
+
+
+def test_a_detector_is_set_to_the_folders_own_images(able: Path, tmp_path: Path) -> None:
+    data, out = textures(tmp_path / "in", VOUCHED + UNSAID), tmp_path / "out"
+    given = ("--detector", "evidence()")
+    plain = invoked(data, able, tmp_path / "plain", *given, "--no-calibrate")
+    assert plain.stdout.endswith("used as it comes: no calibration was asked for\n")
+    assert flagged(plain) == len(UNSAID)
+    set_to = invoked(data, able, out, *given)
+    assert re.search("the detector is calibrated on [0-9]+ of the images here$", set_to.stdout)
+    assert flagged(set_to) <= 1
+    again = invoked(data, able, out, *given)
+    assert "nothing to do: all of it was done before" in again.stdout
+
+
+def test_images_that_come_later_are_held_to_what_the_first_ones_taught(
+    able: Path, tmp_path: Path
+) -> None:
+    data, out = textures(tmp_path / "in", VOUCHED + UNSAID[:6]), tmp_path / "out"
+    invoked(data, able, out, "--detector", "evidence()")
+    kept = (out / NAME).read_bytes()
+    assert (out / NAME).stat().st_mode & 0o777 == 0o600
+    textures(tmp_path / "in", VOUCHED + UNSAID)
+    later = invoked(data, able, out, "--detector", "evidence()")
+    assert flagged(later) <= 1
+    assert (out / NAME).read_bytes() == kept
+    with (out / "mended.csv").open() as file:
+        makes = {row["made_by"] for row in csv.DictReader(file) if row["source"][0] == "u"}
+    assert len(makes) == 1
+    (out / NAME).write_bytes(b"{}")
+    assert "nothing to do" not in invoked(data, able, out, "--detector", "evidence()").stdout
+
+
+def test_where_nothing_can_be_told_nothing_is_changed_and_it_says_so(
+    able: Path, tmp_path: Path
+) -> None:
+    data, out = textures(tmp_path / "in", VOUCHED + UNSAID, words=False), tmp_path / "out"
+    given = ("--detector", "evidence()", "--scale", "full")
+    result = invoked(data, able, out, *given)
+    assert flagged(result) == 0
+    assert "cannot tell what is clean in 56 of the images here (unknown)" in result.stdout
+    textures(tmp_path / "in", VOUCHED + UNSAID)
+    told = invoked(data[:-1] + ", noisy=noisy)", able, out, *given)
+    assert "the detector is calibrated on" in told.stdout

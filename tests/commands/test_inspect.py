@@ -67,6 +67,21 @@ def test_what_is_there_is_counted_and_the_worst_are_named(folder: Path) -> None:
     assert result.stderr.count("1 files cannot be used: ") == 2
 
 
+def test_scores_are_calibrated_as_in_a_run_unless_that_is_not_wanted(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    ramp = np.linspace(60, 190, 32)[None, :] + np.linspace(-30, 30, 32)[:, None]
+    (tmp_path / "many").mkdir()
+    for number in range(60):
+        pixels = ramp + generator.normal(0, 1 + number % 2, ramp.shape)
+        Image.fromarray(pixels.astype(np.uint8)).save(tmp_path / "many" / f"{number}.png")
+    given = ("many", "--size", "32", "--csv", "s.csv", "--force")
+    assert "the detector is calibrated on 42 of the images here" in _inspected(*given).stdout
+    own = {row["path"]: row["score"] for row in _rows(Path("s.csv"))}
+    plain = _inspected(*given, "--no-calibrate")
+    assert "no calibration was asked for" in plain.stdout
+    assert all(row["score"] != own[row["path"]] for row in _rows(Path("s.csv")))
+
+
 def test_files_that_cannot_be_used_are_named_on_request(folder: Path) -> None:
     result = _inspected(str(folder), "--list", "--worst", "0")
     assert "torn.png" in result.stdout

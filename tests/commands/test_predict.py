@@ -135,6 +135,15 @@ def test_the_same_is_written_twice_and_for_a_single_image(folder: Path) -> None:
     assert "labelled images" not in result.stdout
 
 
+def test_it_says_what_the_detector_was_calibrated_on(folder: Path) -> None:
+    _classifier(arm="raw")
+    given = ("data", "--classifier", "c.safetensors", "--out", "p.csv", "--force")
+    learning = _predicted(*given)
+    assert "the detector is used as it comes: it learns nothing from 18" in learning.stdout
+    assert "no calibration was asked for" in _predicted(*given, "--no-calibrate").stdout
+    assert "1 files cannot be used" in learning.stderr
+
+
 def test_an_arm_that_does_not_mend_says_what_is_flagged(folder: Path) -> None:
     _classifier(arm="removed")
     result = _predicted("data", "--classifier", "c.safetensors", "--out", "p.csv")

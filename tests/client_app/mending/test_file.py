@@ -13,8 +13,8 @@ from client_app.dicom.parsed import parse
 from client_app.dicom.window import Window
 from client_app.mending.derived import Made
 from client_app.mending.file import Mended, mended
-from client_app.mending.mender import Mender, Seen
-from client_app.mending.unmendable import NOT_FINITE
+from client_app.mending.mender import Mender, Seen, Whole
+from client_app.mending.unmendable import NO_BETTER, NOT_FINITE
 from fedmend.errors import RunError
 from fedmend.records import Record
 from tests.dicom_files import encoded, pixels
@@ -123,12 +123,14 @@ def test_a_score_that_is_no_number_mends_nothing(
 def test_a_mended_picture_of_no_numbers_is_not_taken(
     monkeypatch: pytest.MonkeyPatch, value: float, dicom: bool
 ) -> None:
-    def lost(self: Mender, image: Tensor, seen: Seen) -> Tensor:
-        made = image.clone()
-        made[0, 3, 3] = value
+    tiles = Whole._tiles
+
+    def lost(self: Whole, images: Tensor) -> Tensor:
+        made = tiles(self, images)
+        made[0, 0, 3, 3] = value
         return made
 
-    monkeypatch.setattr(Mender, "mended", lost)
+    monkeypatch.setattr(Whole, "_tiles", lost)
     data = encoded(1, shape=(24, 24)) if dicom else png()
     done = worked(data, mender(), dicom=dicom)
     (verdict,) = done.verdicts
@@ -140,7 +142,8 @@ def test_a_mended_picture_of_no_numbers_is_not_taken(
 def test_a_mended_picture_whose_score_is_no_number_is_not_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    seen = iter([Seen(5.0, full=True, model=False), Seen(float("nan"), full=False, model=False)])
-    monkeypatch.setattr(Mender, "seen", lambda self, image: next(seen))
+    nothing = Seen(float("nan"), full=False, model=False)
+    seen = iter([Seen(5.0, full=True, model=False)])
+    monkeypatch.setattr(Mender, "seen", lambda self, image: next(seen, nothing))
     (verdict,) = worked(png(), mender()).verdicts
-    assert (verdict.outcome, verdict.reason, verdict.score) == ("not mended", NOT_FINITE, 5.0)
+    assert (verdict.outcome, verdict.reason, verdict.score) == ("not mended", NO_BETTER, 5.0)
