@@ -4,7 +4,8 @@ Each image that is held to be noisy goes through up to three attempts, and keeps
 accepted: the imputer inside its map of holes alone, for noise that leaves pixels as they were
 elsewhere; whatever mends its kind of noise best; and the imputer. An attempt is accepted where the
 site's detector finds the result less noisy than the image was, and a picture is left of it; the
-first one, where besides no noise is left, or none outside of the holes.
+first one, where besides the detector sees no noise any more, or the imputer none outside of the
+holes.
 
 Nothing is painted where there is no picture: margins stay as they are, and where holes take up
 most of a picture, or margins nearly all of an image, the imputer would make it up.
@@ -101,7 +102,7 @@ class Mending:
             after = self.examine(mended)
             better = (after.score < seen.score[rows]) & (contrast(mended) >= LEAST_CONTRAST).numpy()
             if attempt.inside:
-                better &= ~after.alarm | self.structural[after.kind] | intact[rows]
+                better &= ~after.alarm | intact[rows]
             result[rows[better]] = mended[torch.from_numpy(better)]
             accepted[rows[better]] = True
         changed = (result - made.image).square().mean((1, 2, 3))
