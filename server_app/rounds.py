@@ -142,7 +142,18 @@ class Trainer:
             self.point.best = self.point.arrays
             self.point.best_score = score
             self.point.best_round = self.point.round
+        if math.isnan(score) and not any(map(math.isnan, self.point.scores)):
+            self._tell_unscored()
         self.point.scores.append(score)
+
+    def _tell_unscored(self) -> None:
+        log.warning(
+            "nothing says how good a model of %s is: no site that answered has a validation image "
+            "%s. While that is so the newest model is kept, patience and ema have no effect%s",
+            self.name,
+            "that is held to be clean" if self.phase.compare else "to score it by",
+            ", and no filter is set beside the imputer" if self.phase.compare else "",
+        )
 
     def _ask_all(self, task: Task, arrays: Mapping[str, Tensor]) -> Answers:
         self.sites.sample(task)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -78,6 +79,33 @@ def test_an_average_that_is_better_wins(tmp_path: Path, monkeypatch: pytest.Monk
     point = Checkpoint.load(folder / "checkpoints" / "classification-raw.safetensors")
     assert same(weights(folder, "classifier-raw"), point.average)
     assert point.best_round == 2
+
+
+def test_that_nothing_can_be_scored_is_said_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """No clean image anywhere: every model is as good as the next, and the last one is kept."""
+    settings = tiny(
+        tmp_path, noise="gaussian(std=0.3)", noise_fraction=1.0, noise_known=True,
+        arms="imputed", imputation__rounds=3, imputation__patience=1, imputation__ema=0.5,
+        classification__rounds=0,
+    )  # fmt: skip
+    with caplog.at_level(logging.WARNING, "fedmend.coordinator"):
+        folder, _ = run(settings, sites=2)
+    said = [text for text in caplog.messages if text.startswith("nothing says how good")]
+    assert len(said) == 1
+    assert "no site that answered has a validation image that is held to be clean" in said[0]
+    assert "patience and ema have no effect" in said[0]
+    assert [line["score"] for line in lines(folder, "imputation")] == [None] * 5
+    assert Checkpoint.load(folder / "checkpoints" / "imputation.safetensors").best_round == 3
+
+
+def test_where_models_are_scored_nothing_is_said(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.WARNING, "fedmend.coordinator"):
+        run(tiny(tmp_path, arms="imputed", noise_fraction=0.5, classification__rounds=0), sites=2)
+    assert "nothing says how good" not in caplog.text
 
 
 def test_impossible_values_are_refused(tmp_path: Path) -> None:
