@@ -21,6 +21,8 @@ from imputation.noise.base import Noise
 
 Rows = npt.NDArray[np.int64]
 
+_FEW = 10  # noisy images to one clean one
+
 
 def clean_rows(view: View) -> Rows:
     """Return the rows whose images are held to be clean: what an imputer can learn from."""
@@ -29,11 +31,19 @@ def clean_rows(view: View) -> Rows:
 
 def noisy_rows(view: View, settings: Settings) -> Rows:
     """Return the rows that are learnt from although they are noisy, or nobody can tell."""
-    never = settings.imputation.self_supervised == "never"
-    missing = settings.imputation.self_supervised == "missing"
-    if never or (missing and view.clean.any()):
+    clean, noisy = len(clean_rows(view)), np.flatnonzero(~view.clean)
+    wanted = settings.imputation.self_supervised
+    if wanted == "never" or (wanted == "missing" and not _few(clean, len(noisy), settings)):
         return np.empty(0, dtype=np.int64)
-    return np.flatnonzero(~view.clean)
+    return noisy
+
+
+def _few(clean: int, noisy: int, settings: Settings) -> bool:
+    """Say whether clean images are too few to be all that is learnt from.
+
+    A detector may take a noisy one for clean now and then: no site is to learn from that alone.
+    """
+    return clean < settings.imputation.batch_size and _FEW * clean < noisy
 
 
 def batches(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:
@@ -41,21 +51,31 @@ def batches(site: Site, settings: Settings, task: Task) -> Iterator[Batch]:
 
     Clean images are gone through as often as that takes, with fresh noise each time: the less
     there is to learn from, the more noise it is seen under. Where noisy images are learnt from
-    too, every second batch is of them.
+    too, every second batch is of clean ones, or fewer where they do not fill one.
     """
     view = site.view("train")
+    clean, noisy = clean_rows(view), noisy_rows(view, settings)
+    if not len(clean) + len(noisy):
+        return
     size = settings.imputation.batch_size
     steps = settings.imputation.epochs * math.ceil(len(view.uids) / size)
     noise = mixture.from_spec(settings.imputer_noise)
     why = (task.seed, site.name, task.round)
-    pairs = [(clean_rows(view), corrupted), (noisy_rows(view, settings), halved)]
-    kinds = itertools.cycle(
-        (_endless(rows, size, f"imputer-order-{make.__name__}", *why), make)
-        for rows, make in pairs
-        if len(rows)
-    )
-    for step, (rows, make) in enumerate(itertools.islice(kinds, steps)):
-        yield make(view, next(rows), noise, "imputer-noise", *why, step)
+    share = min(1.0, len(clean) / size) / 2 if len(noisy) else 1.0
+    kinds = {
+        make: _endless(rows, size, f"imputer-order-{make.__name__}", *why)
+        for rows, make in ((clean, corrupted), (noisy, halved))
+    }
+    for step, known in enumerate(_turns(share, steps, *why)):
+        make = corrupted if known else halved
+        yield make(view, next(kinds[make]), noise, "imputer-noise", *why, step)
+
+
+def _turns(share: float, steps: int, *why: str | int) -> Iterator[bool]:
+    """Yield True at a share of the steps, evenly spread; over many rounds it is exact."""
+    start = randomness.numpy_generator("imputer-turns", *why).random()
+    for step in range(steps):
+        yield math.floor(start + (step + 1) * share) > math.floor(start + step * share)
 
 
 def _endless(rows: Rows, size: int, *why: str | int) -> Iterator[Rows]:
@@ -80,7 +100,8 @@ def halved(view: View, rows: Rows, noise: Noise, *why: str | int) -> Batch:
 
     The halves are neighbouring pixels of 2 x 2 cells (Huang et al., Neighbor2Neighbor, 2021): they
     show the same, and where noise is independent from pixel to pixel, the one knows nothing of
-    the other's, so that on average only the clean image can be learnt.
+    the other's, so that on average only the clean image can be learnt. The map of holes has those
+    that were drawn anew: what was lost before is in the image too, and nobody knows where.
     """
     generator = randomness.generator("halves", *why)
     first, second = halves(view.images.take(rows), generator)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+import functools
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -12,9 +14,9 @@ from torch import Tensor, nn
 from fedmend import plugins, sums
 from fedmend.accumulation import piecewise
 from fedmend.phase import Batch, Phase
-from fedmend.records import Pixels, in_parts, quantised
+from fedmend.records import Pixels, quantised
 from fedmend.settings import ImputationSettings, Settings
-from fedmend.site import VIEWS, Mended, Site
+from fedmend.site import VIEWS, Mended, Site, View
 from fedmend.wire import Task
 from imputation import lessons, quality, routing
 from imputation.denoisers.base import Restored
@@ -25,6 +27,7 @@ _AT_ONCE = 16
 _MENDED_AT_ONCE = 256
 _HOLE_WEIGHT, _SIGMA_WEIGHT, _DOUBT_WEIGHT = 0.1, 0.1, 0.01
 _LEAST_ERROR = 1e-5  # 50 dB: what lies beyond is not told apart
+_DRAWN = 0.6  # of the holes in a noisy image that was given more noise: its own are nearly as many
 _COUNTS = ("mended", "dropped")
 
 
@@ -72,9 +75,10 @@ def _loss(
     del generator
     restored: Restored = model(batch.image)
     assert batch.hole is not None
-    hole = functional.binary_cross_entropy_with_logits(restored.hole, batch.hole)
     if not batch.known:
+        hole = _drawn(restored.hole, batch.hole)
         return {"": _blind(model, restored.image, batch.target) + _HOLE_WEIGHT * hole}
+    hole = functional.binary_cross_entropy_with_logits(restored.hole, batch.hole)
     assert batch.sigma is not None
     reconstruction = plugins.LOSSES.build(settings.imputation.loss)
     image = reconstruction(restored.image, batch.target).mean()
@@ -83,15 +87,35 @@ def _loss(
     return {"": image + _HOLE_WEIGHT * hole + _SIGMA_WEIGHT * sigma + _DOUBT_WEIGHT * doubt}
 
 
+def _drawn(hole: Tensor, drawn: Tensor) -> Tensor:
+    """Return the loss of a map of holes of which only those that were drawn anew are known.
+
+    A noisy image may have had holes before, which look the same. So what is asked is not whether a
+    pixel is in a hole but whether it is in a drawn one: where the map says p, in p times the share
+    that drawn ones have in all holes (Elkan & Noto 2008; Patrini et al. 2017). It does not lean on
+    what the map says already, so no map can confirm itself: one that finds holes everywhere, or
+    nowhere, is punished as always.
+
+    Args:
+        hole: (B, 1, H, W), logits.
+        drawn: (B, 1, H, W), 1 in the holes that were drawn.
+    """
+    within = math.log(_DRAWN) + functional.logsigmoid(hole)
+    outside = torch.log1p(-_DRAWN * hole.sigmoid())
+    return -(drawn * within + (1 - drawn) * outside).mean()
+
+
 def _blind(model: nn.Module, image: Tensor, noisy: Tensor) -> Tensor:
     """Return the squared error against targets that are noisy themselves.
 
     Whatever the loss settings say: it is the mean that the noise does not shift. Where the model
-    sees holes in the targets there is nothing to learn.
+    sees holes in the targets there is nothing to learn. Its map expects drawn ones as well, which
+    targets have none of: what it says of their own is by Bayes' rule a little less.
     """
     with torch.no_grad():
         holes: Restored = model(noisy)
-    seen = 1 - holes.hole.sigmoid()
+    found = holes.hole.sigmoid()
+    seen = (1 - found) / (1 - _DRAWN * found)
     squared = (image - noisy).square() * seen
     return squared.mean() / seen.mean().clamp_min(1e-3)
 
@@ -131,11 +155,9 @@ def _score(merged: sums.Sums) -> float:
 
 def _finish(model: nn.Module, site: Site, settings: Settings, task: Task) -> sums.Sums:
     """Mend the images held to be noisy, keep them at the site, and say what it was worth."""
-    mending = Mending(model, task.routes, site.kinds, site.examine)
     counts = np.zeros(2)
     for name in VIEWS:
-        view = site.view(name)
-        made, accepted = _mended(mending, view.images.select(np.flatnonzero(view.flagged)))
+        made, accepted = _mended(model, site, site.view(name), task.routes)
         site.keep_mended(name, task.imputer, made)
         if name == "train":
             counts += accepted, made.dropped.sum()
@@ -146,20 +168,25 @@ def _finish(model: nn.Module, site: Site, settings: Settings, task: Task) -> sum
     return sums.merge([*parts, said])
 
 
-def _mended(mending: Mending, images: Pixels) -> tuple[Mended, int]:
-    """Mend images that are held to be noisy, and count the accepted ones.
-
-    Some at a time: several versions of each are needed at once.
-    """
-    pixels, hopeless, confidence, accepted = [], [], [], 0
-    for part in in_parts(images, _MENDED_AT_ONCE):
-        outcome = mending(part)
-        pixels.append(quantised(outcome.images))
-        hopeless.append(outcome.hopeless)
-        confidence.append(outcome.confidence)
-        accepted += int(outcome.accepted.sum())
-    kept = Pixels(np.concatenate(pixels))
-    return Mended(kept, np.concatenate(hopeless), np.concatenate(confidence)), accepted
+def _mended(model: nn.Module, site: Site, view: View, routes: Sequence[str]) -> tuple[Mended, int]:
+    """Mend a view's images that are held to be noisy, and count the accepted ones."""
+    flagged = np.flatnonzero(view.flagged)
+    images = view.images.select(flagged)
+    pixels = np.empty((len(images), *images.shape), np.uint16)
+    dropped, confidence = np.zeros(len(images), np.bool_), np.ones(len(images), np.float32)
+    accepted = 0
+    for group in np.unique(view.group[flagged]).tolist():
+        examine = functools.partial(site.examine, group=group)
+        mending = Mending(model, routes, site.kinds, examine)
+        mine = np.flatnonzero(view.group[flagged] == group)
+        # Some at a time: several versions of each are needed at once.
+        for start in range(0, len(mine), _MENDED_AT_ONCE):
+            rows = mine[start : start + _MENDED_AT_ONCE]
+            outcome = mending(images.take(rows))
+            pixels[rows] = quantised(outcome.images)
+            dropped[rows], confidence[rows] = outcome.hopeless, outcome.confidence
+            accepted += int(outcome.accepted.sum())
+    return Mended(Pixels(pixels), dropped, confidence), accepted
 
 
 def _worth(site: Site, settings: Settings, imputer: str) -> dict[str, sums.Sums]:
