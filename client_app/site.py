@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
-from client_app import calibration
+from client_app import modalities
 from client_app.cache import Cache
 from client_app.dicom import quarantine as quarantined
 from client_app.source import Progress, Source, open_source
@@ -26,13 +25,12 @@ from fedmend import plugins, randomness
 from fedmend.records import Pixels, Reader, Record, in_parts, quantised
 from fedmend.settings import Settings
 from fedmend.site import VIEWS, Examined, Mended, MissingImputerError, View
-from imputation.detectors.base import Calibration, Detector, examined
+from imputation.detectors.base import Detector, examined
 from imputation.noise import mixture
 from imputation.routing import filtering
 
 _VERSION = "6"  # of what a view holds; a change of it makes cached views anew
 _FILTERED_AT_ONCE = 256
-_CALIBRATION = "calibration-"  # in front of a detector's arrays, beside the training view's
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ class LocalSite:
         self.classes = tuple(classes)
         self._source: Source | None = None
         self._views: dict[str, View] = {}
-        self._detector: Detector | None = None
+        self._detectors: list[Detector] = []
         self._fingerprint = fingerprint
 
     @property
@@ -152,9 +150,13 @@ class LocalSite:
         told = self.settings.noise_known or not simulated  # a site's own word always counts
         said = (noisy >= 0) & told
         flagged = np.where(said, noisy == 1, alarm)
-        clean = ~flagged & (said | (not self.detector.unknown))
+        group = kept["group"]
+        unknown = np.array([detector.unknown for detector in self.detectors])[group]
+        clean = ~flagged & (said | ~unknown)
         uids = tuple(str(uid) for uid in kept["uid"])
-        return View(uids, images, original, labels, noisy, kept["score"], alarm, flagged, clean)
+        return View(
+            uids, images, original, labels, noisy, kept["score"], alarm, flagged, clean, group
+        )
 
     def _pixels(self, key: str) -> npt.NDArray[np.uint16]:
         """Map the source's pixels, without reading its records where that can be helped."""
@@ -184,28 +186,22 @@ class LocalSite:
             images = Pixels(self._corrupted(source, records, noisy))
             arrays["image"] = images.array
         detector: Detector = plugins.DETECTORS.build(self.settings.detector)
+        kinds = [modalities.modality(record) for record in records]
         if name == "train":
-            learnt = detector.calibration(*self._known(images, noisy))
-            arrays |= {_CALIBRATION + key: value for key, value in learnt.items()}
+            # A simulation knows which images it has corrupted, and keeps it to itself.
+            words = np.full(len(images), -1, np.int8) if simulated else noisy
+            learnt = modalities.learn(detector, images, words, kinds)
+            arrays |= learnt.arrays()
         else:
-            learnt = self._calibration()
-        seen = examined(detector.calibrated(learnt), images)
-        return arrays | {"score": seen.score, "alarm": seen.alarm}
+            learnt = self._learnt()
+        group = learnt.groups(kinds)
+        seen = modalities.examined_by(learnt.detectors(detector), images, group)
+        return arrays | {"score": seen.score, "alarm": seen.alarm, "group": group}
 
-    def _known(self, images: Pixels, noisy: npt.NDArray[np.int8]) -> tuple[Tensor, Tensor]:
-        """Return what a detector is calibrated on: images, and the site's own word on them.
-
-        A simulation knows which of them it has corrupted, and keeps it to itself.
-        """
-        word = np.full(len(images), -1, np.int8) if self.settings.simulates_noise else noisy
-        rows = calibration.order(word)[: calibration.LOOKED_AT]
-        return images.take(rows), torch.from_numpy(word[rows])
-
-    def _calibration(self) -> Calibration:
+    def _learnt(self) -> modalities.Learnt:
         """Return what the detector has learnt of the training images."""
         kept = self.cache.arrays(self._key("view", "train"), lambda: self._derived("train"))
-        named = ((key.partition(_CALIBRATION), value) for key, value in kept.items())
-        return {key: value for (before, found, key), value in named if found and not before}
+        return modalities.Learnt.read(kept)
 
     def _truth(self, view: str, record: Record) -> int:
         """Return 1 where the image is noisy in this view, 0 where it is clean, -1 if unknown."""
@@ -228,21 +224,21 @@ class LocalSite:
         return array
 
     @property
-    def detector(self) -> Detector:
-        """The run's detector, set to this site's images."""
-        if self._detector is None:
+    def detectors(self) -> list[Detector]:
+        """The run's detector, set to this site's images, and to those of each modality."""
+        if not self._detectors:
             made: Detector = plugins.DETECTORS.build(self.settings.detector)
-            self._detector = made.calibrated(self._calibration())
-        return self._detector
+            self._detectors = self._learnt().detectors(made)
+        return self._detectors
 
     @property
     def kinds(self) -> Mapping[str, bool]:
         """The kinds of noise that the detector tells apart; True: a structural one."""
-        return self.detector.kinds
+        return self.detectors[0].kinds
 
-    def examine(self, images: Tensor) -> Examined:
-        """Ask the detector about (n, C, H, W) float32 in [0, 1]."""
-        return examined(self.detector, images)
+    def examine(self, images: Tensor, group: int) -> Examined:
+        """Ask a detector about (n, C, H, W) float32 in [0, 1]."""
+        return examined(self.detectors[group], images)
 
     def mended(self, name: str, by: str) -> Mended:
         """Return what became of a view's flagged rows, in the view's order.

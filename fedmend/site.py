@@ -39,6 +39,8 @@ class View(NamedTuple):
     """(n,): held to be noisy: the truth where the site is told, the alarm elsewhere."""
     clean: npt.NDArray[np.bool_]
     """(n,): held to be clean; like ``flagged`` False where nobody can tell."""
+    group: npt.NDArray[np.int64]
+    """(n,): which of the site's detectors it was put to, by its modality."""
 
 
 class Examined(NamedTuple):
@@ -83,8 +85,13 @@ class Site(Protocol):
         """
         ...
 
-    def examine(self, images: Tensor) -> Examined:
-        """Ask the site's own, calibrated detector about (n, C, H, W) float32 in [0, 1]."""
+    def examine(self, images: Tensor, group: int) -> Examined:
+        """Ask a detector about (n, C, H, W) float32 in [0, 1].
+
+        Args:
+            images: all of one group.
+            group: of :attr:`View.group`.
+        """
         ...
 
     def mended(self, name: str, by: str) -> Mended:

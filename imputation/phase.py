@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 import numpy as np
 import torch
@@ -13,9 +14,9 @@ from torch import Tensor, nn
 from fedmend import plugins, sums
 from fedmend.accumulation import piecewise
 from fedmend.phase import Batch, Phase
-from fedmend.records import Pixels, in_parts, quantised
+from fedmend.records import Pixels, quantised
 from fedmend.settings import ImputationSettings, Settings
-from fedmend.site import VIEWS, Mended, Site
+from fedmend.site import VIEWS, Mended, Site, View
 from fedmend.wire import Task
 from imputation import lessons, quality, routing
 from imputation.denoisers.base import Restored
@@ -154,11 +155,9 @@ def _score(merged: sums.Sums) -> float:
 
 def _finish(model: nn.Module, site: Site, settings: Settings, task: Task) -> sums.Sums:
     """Mend the images held to be noisy, keep them at the site, and say what it was worth."""
-    mending = Mending(model, task.routes, site.kinds, site.examine)
     counts = np.zeros(2)
     for name in VIEWS:
-        view = site.view(name)
-        made, accepted = _mended(mending, view.images.select(np.flatnonzero(view.flagged)))
+        made, accepted = _mended(model, site, site.view(name), task.routes)
         site.keep_mended(name, task.imputer, made)
         if name == "train":
             counts += accepted, made.dropped.sum()
@@ -169,20 +168,25 @@ def _finish(model: nn.Module, site: Site, settings: Settings, task: Task) -> sum
     return sums.merge([*parts, said])
 
 
-def _mended(mending: Mending, images: Pixels) -> tuple[Mended, int]:
-    """Mend images that are held to be noisy, and count the accepted ones.
-
-    Some at a time: several versions of each are needed at once.
-    """
-    pixels, hopeless, confidence, accepted = [], [], [], 0
-    for part in in_parts(images, _MENDED_AT_ONCE):
-        outcome = mending(part)
-        pixels.append(quantised(outcome.images))
-        hopeless.append(outcome.hopeless)
-        confidence.append(outcome.confidence)
-        accepted += int(outcome.accepted.sum())
-    kept = Pixels(np.concatenate(pixels))
-    return Mended(kept, np.concatenate(hopeless), np.concatenate(confidence)), accepted
+def _mended(model: nn.Module, site: Site, view: View, routes: Sequence[str]) -> tuple[Mended, int]:
+    """Mend a view's images that are held to be noisy, and count the accepted ones."""
+    flagged = np.flatnonzero(view.flagged)
+    images = view.images.select(flagged)
+    pixels = np.empty((len(images), *images.shape), np.uint16)
+    dropped, confidence = np.zeros(len(images), np.bool_), np.ones(len(images), np.float32)
+    accepted = 0
+    for group in np.unique(view.group[flagged]).tolist():
+        examine = functools.partial(site.examine, group=group)
+        mending = Mending(model, routes, site.kinds, examine)
+        mine = np.flatnonzero(view.group[flagged] == group)
+        # Some at a time: several versions of each are needed at once.
+        for start in range(0, len(mine), _MENDED_AT_ONCE):
+            rows = mine[start : start + _MENDED_AT_ONCE]
+            outcome = mending(images.take(rows))
+            pixels[rows] = quantised(outcome.images)
+            dropped[rows], confidence[rows] = outcome.hopeless, outcome.confidence
+            accepted += int(outcome.accepted.sum())
+    return Mended(Pixels(pixels), dropped, confidence), accepted
 
 
 def _worth(site: Site, settings: Settings, imputer: str) -> dict[str, sums.Sums]:

@@ -9,6 +9,7 @@ that noise for and by how much the imputer would change, and the merged PSNR dec
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -130,19 +131,18 @@ def compared(model: nn.Module, site: Site, settings: Settings, task: Task) -> Su
         for name in names
         for key, length in (("n", 1), ("psnr", len(every)))
     }
-    target = _targets(site) if len(every) > 1 else None
-    if target is None:
-        return total
-    noisy = _corrupted(target, settings, task, site.name)
-    imputed = restoration.restored(model, noisy).image
-    seen = classified(site.examine(noisy).kind, noisy, imputed)
-    filtered = [filtering(text)(noisy) for text in filters(settings)]
-    together = (_together(joint, imputed, filtered, site.examine) for joint in (MEAN, CHOICE))
-    made = [imputed, *filtered, *itertools.chain.from_iterable(together)]
-    decibel = np.stack([quality.psnr(images, target).numpy() for images in made])
-    for number, name in enumerate(names):
-        total[f"{name}/n"] += float((seen == number).sum())
-        total[f"{name}/psnr"] += decibel[:, seen == number].sum(1)
+    for group, target in _targets(site) if len(every) > 1 else ():
+        examine = functools.partial(site.examine, group=group)
+        noisy = _corrupted(target, settings, task, site.name)
+        imputed = restoration.restored(model, noisy).image
+        seen = classified(examine(noisy).kind, noisy, imputed)
+        filtered = [filtering(text)(noisy) for text in filters(settings)]
+        together = (_together(joint, imputed, filtered, examine) for joint in (MEAN, CHOICE))
+        made = [imputed, *filtered, *itertools.chain.from_iterable(together)]
+        decibel = np.stack([quality.psnr(images, target).numpy() for images in made])
+        for number, name in enumerate(names):
+            total[f"{name}/n"] += float((seen == number).sum())
+            total[f"{name}/psnr"] += decibel[:, seen == number].sum(1)
     return total
 
 
@@ -166,14 +166,13 @@ def classified(
     return kinds * len(LEVELS) + levels
 
 
-def _targets(site: Site) -> Tensor | None:
-    """Return up to 64 clean validation images, few ones several times; None if there is none."""
+def _targets(site: Site) -> Iterator[tuple[int, Tensor]]:
+    """Yield up to 64 clean validation images of each group, few ones several times."""
     view = site.view("val")
-    rows = np.flatnonzero(view.clean)[:_LOOKED_AT]
-    if not len(rows):
-        return None
-    draws = min(_MOST_DRAWS, math.ceil(_LOOKED_AT / len(rows)))
-    return view.images.take(np.tile(rows, draws))
+    for group in np.unique(view.group[view.clean]).tolist():
+        rows = np.flatnonzero(view.clean & (view.group == group))[:_LOOKED_AT]
+        draws = min(_MOST_DRAWS, math.ceil(_LOOKED_AT / len(rows)))
+        yield group, view.images.take(np.tile(rows, draws))
 
 
 def _corrupted(target: Tensor, settings: Settings, task: Task, name: str) -> Tensor:

@@ -72,6 +72,7 @@ class FakeSite:
             alarm=self.flagged,
             flagged=self.flagged,
             clean=~self.flagged,
+            group=np.zeros(count, np.int64),
         )
 
     def mended(self, name: str, by: str) -> Mended:
@@ -87,7 +88,7 @@ class FakeSite:
     def kinds(self) -> Mapping[str, bool]:
         raise AssertionError("classification asks no detector")
 
-    def examine(self, images: Tensor) -> Examined:
+    def examine(self, images: Tensor, group: int) -> Examined:
         raise AssertionError("classification asks no detector")
 
     def keep_mended(self, name: str, by: str, made: Mended) -> None:

@@ -191,5 +191,5 @@ def test_a_runs_own_folder_comes_to_the_runs_own_calibration(tmp_path: Path) -> 
     )
     images = torch.rand(3, 1, 32, 32, generator=torch.Generator().manual_seed(0))
     own = detector.calibrated(found[0].kept[FITTED])
-    assert torch.equal(own.score(images), torch.from_numpy(site.examine(images).score))
+    assert torch.equal(own.score(images), torch.from_numpy(site.examine(images, 0).score))
     assert not torch.equal(own.score(images), detector.score(images))

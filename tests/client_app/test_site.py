@@ -1,28 +1,34 @@
 from __future__ import annotations
 
-from types import SimpleNamespace
+from pathlib import Path
 
-import numpy as np
 import pytest
 
-from client_app.site import LocalSite
-from fedmend.records import Pixels
+from client_app import modalities
+from client_app.cache import Cache
+from client_app.site import LocalSite, Share
+from fedmend import plugins
+from fedmend.settings import Settings
 
 
 @pytest.mark.parametrize("simulated", [True, False])
-def test_a_detector_is_calibrated_on_what_a_site_vouches_for_wherever_it_lies(
-    simulated: bool,
+def test_a_simulation_keeps_to_itself_which_images_it_has_corrupted(
+    simulated: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    grey = np.arange(300, dtype=np.uint16).reshape(300, 1, 1, 1).repeat(2, 2).repeat(2, 3)
-    noisy = np.full(300, -1, np.int8)
-    noisy[275:] = 0
-    site = SimpleNamespace(settings=SimpleNamespace(simulates_noise=simulated))
-    images, word = LocalSite._known(site, Pixels(grey), noisy)  # type: ignore[arg-type]
-    first = (images[:, 0, 0, 0] * 65535).round().int().tolist()
-    assert len(first) == len(word) == 256
-    if simulated:  # which keeps to itself what it knows
-        assert first == list(range(256))
-        assert (word == -1).all()
-    else:
-        assert first == [*range(275, 300), *range(231)]
-        assert word.tolist() == [0] * 25 + [-1] * 231
+    noise = "gaussian(std=0.2)" if simulated else "none()"
+    settings = Settings.read({"image-size": 32, "noise": noise, "noise-fraction": 0.5})
+    reader = plugins.READERS.build("phantom(count=30, size=32)")
+    cache = Cache(tmp_path, 2**30)
+    site = LocalSite("one", reader, Share(), settings, cache, (), reader.fingerprint())
+    told: list[set[int]] = []
+    learn = modalities.learn
+
+    def listening(detector, images, words, kinds):  # type: ignore[no-untyped-def]
+        told.append(set(words.tolist()))
+        return learn(detector, images, words, kinds)
+
+    monkeypatch.setattr(modalities, "learn", listening)
+    view = site.view("train")
+    assert told == [{-1} if simulated else {0}]  # phantoms are vouched for
+    assert set(view.noisy.tolist()) == ({0, 1} if simulated else {0})
+    assert (view.group == 0).all()
