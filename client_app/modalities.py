@@ -103,6 +103,6 @@ def examined_by(
     seen = examined(detectors[0], images)
     for group in np.unique(groups[groups > 0]).tolist():
         rows = np.flatnonzero(groups == group)
-        for whole, own in zip(seen, examined(detectors[group], images.select(rows)), strict=True):
-            whole[rows] = own
+        own = examined(detectors[group], images.select(rows))
+        seen.score[rows], seen.alarm[rows], seen.kind[rows] = own.score, own.alarm, own.kind
     return seen

@@ -17,6 +17,10 @@ import psutil
 
 from commands.processes import Family
 
+PROGRAMS = (
+    Path(__file__).parents[2] / "deploy" / "image" / "bin", Path(sys.executable).parent,
+)  # fmt: skip
+"""Where an image's commands lie, the first ones first."""
 _AGAIN = 1.0  # seconds before a command that ended is started again
 
 
@@ -52,7 +56,7 @@ class Container:
         self.exits: list[int] = []
         self._environment = {
             **os.environ, "HOME": str(folder), "FLWR_HOME": str(folder),
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "PATH": os.pathsep.join((*map(str, PROGRAMS), os.environ["PATH"])),
             **environment,
         }  # fmt: skip
         self._family = Family()

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import os
 import re
 import runpy
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from packaging.utils import canonicalize_name
 
 from tests.deploy.compose_files import ROOT, image_environment
 
+COMMANDS = ROOT / "deploy" / "image" / "bin"
 DOCKERFILE = ROOT / "deploy" / "image" / "Dockerfile"
 
 
@@ -91,6 +94,36 @@ def test_a_service_that_does_not_answer_is_not_well(
             == 1
         )
         assert capsys.readouterr().err
+
+
+@pytest.mark.parametrize("path", sorted(COMMANDS.iterdir()), ids=lambda path: path.name)
+def test_a_command_that_goes_before_flowers_own_takes_the_same_words(path: Path) -> None:
+    own = shutil.which(path.name, path=str(Path(sys.executable).parent))
+    assert own is not None, "it stands for none of Flower's"
+    helps = [
+        subprocess.run([sys.executable, each, "--help"], capture_output=True, text=True, check=True)
+        for each in (str(path), own)
+    ]
+    assert helps[0].stdout == helps[1].stdout
+    assert os.access(path, os.X_OK)
+    said = path.read_text().splitlines()[0]
+    assert said == "#!/usr/bin/env python"
+
+
+def test_a_messages_process_imports_no_database_and_no_warm_workers_torch() -> None:
+    script = (
+        "import runpy, sys; sys.argv = ['flwr-clientapp', '--help']\n"
+        f"try: runpy.run_path({str(COMMANDS / 'flwr-clientapp')!r}, run_name='__main__')\n"
+        "except SystemExit: pass\n"
+        "print(sorted({name.partition('.')[0] for name in sys.modules}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    loaded = done.stdout.splitlines()[-1]
+    assert "'flwr'" in loaded
+    for heavy in ("sqlalchemy", "alembic", "torch", "ray"):
+        assert f"'{heavy}'" not in loaded
 
 
 def _constraints() -> dict[str, str]:
