@@ -10,10 +10,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 from client_app.calibration import Fitted, Learnt, learn
-from client_app.decoding import Copied, Decoded, Decoding
+from client_app.decoding import Decoded, Decoding
 from client_app.place import Place, place_of
 from client_app.source import Progress, listed, refused, told
 from client_app.twins import Twins
+from client_app.watching import Watching
 from client_app.workers import Workers, cores
 from fedmend.records import Index, Pixels, Reader, Record, Rejected
 from fedmend.settings import Settings
@@ -139,35 +140,15 @@ class Pictures:
                 yield Picture(used, place, _stored(used, shape), decoded.pixels)
 
 
-class _Measured:
-    """A reader that remembers the shape of the image it loaded last.
+class _Measured(Watching):
+    """Remembers the shape of the image that was loaded last."""
 
-    Args:
-        reader: that loads.
-    """
+    shape: Shape = (0, 0, 0)
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self.shape: Shape = (0, 0, 0)
-
-    def fingerprint(self) -> str:
-        """Return the reader's."""
-        return self.reader.fingerprint()
-
-    def index(self) -> Index:
-        """Return the reader's."""
-        return self.reader.index()
-
-    def load(self, record: Record) -> Tensor:
-        """Return the reader's image."""
-        image = self.reader.load(record)
+    def seen(self, image: Tensor) -> None:
+        """Remember it."""
         if image.ndim == 3:
             self.shape = int(image.shape[0]), int(image.shape[1]), int(image.shape[2])
-        return image
-
-    def copies(self, record: Record) -> Sequence[Record]:
-        """Return the reader's; none where it knows of none."""
-        return self.reader.copies(record) if isinstance(self.reader, Copied) else ()
 
 
 class _Seeing:

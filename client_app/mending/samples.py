@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from torch import Tensor
 
 from client_app.calibration import FITTED, Sample, Stored
-from client_app.decoding import Copied, Decoding
+from client_app.decoding import Decoding
 from client_app.mending.mender import PIXELS, Scale
-from fedmend.records import Index, Reader, Record, quantised
+from client_app.watching import Watching
+from fedmend.records import Reader, Record, quantised
 from imputation.detectors.signs import LEAST
 
 _SIDE = 128
@@ -48,30 +47,14 @@ class Cut:
         return {}
 
 
-class _Middle:
-    """A reader that keeps the middle of the image that it loaded last."""
+class _Middle(Watching):
+    """Keeps the middle of the image that was loaded last."""
 
-    def __init__(self, reader: Reader) -> None:
-        self.reader = reader
-        self.pixels: Stored | None = None
+    pixels: Stored | None = None
 
-    def fingerprint(self) -> str:
-        """Return the reader's."""
-        return self.reader.fingerprint()
-
-    def index(self) -> Index:
-        """Return the reader's."""
-        return self.reader.index()
-
-    def load(self, record: Record) -> Tensor:
-        """Return the reader's image."""
-        image = self.reader.load(record)
+    def seen(self, image: Tensor) -> None:
+        """Keep it, unless the image is too small."""
         if image.ndim == 3 and min(image.shape[1:]) >= LEAST:
             height, width = image.shape[1:]
             top, left = (max(0, side - _SIDE) // 2 for side in (height, width))
             self.pixels = quantised(image[:, top : top + _SIDE, left : left + _SIDE])
-        return image
-
-    def copies(self, record: Record) -> Sequence[Record]:
-        """Return the reader's; none where it knows of none."""
-        return self.reader.copies(record) if isinstance(self.reader, Copied) else ()
