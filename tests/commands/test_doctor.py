@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 import ssl
 import threading
 from collections.abc import Iterator, Sequence
@@ -209,7 +210,9 @@ def test_a_site_that_is_ready_but_for_its_coordinator(tmp_path: Path) -> None:
     assert lines[-1].startswith("1 problem,")
 
 
-def test_a_site_that_is_ready(tmp_path: Path) -> None:
+def test_a_site_that_is_ready(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage(tmp_path)._replace(free=100 * 2**30)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)  # how full this machine's disk is
     path = _site(tmp_path, "phantom(count=12)")
     root = tmp_path / "federation"
     pair = certificates.Pair(
@@ -222,7 +225,7 @@ def test_a_site_that_is_ready(tmp_path: Path) -> None:
         (path.parent / ".env").write_text(f"# kept\nFEDMEND_COORDINATOR=localhost:{port}\n")
         code, lines = _run("--site", str(path))
         assert code == 0, lines
-        assert lines[-1] == "0 problems, 0 to see to"
+        assert lines[-1] == "0 problems, 0 to see to", lines
         (path.parent / ".env").write_text("FEDMEND_COORDINATOR=elsewhere:1\n")
         code, lines = _run("--site", str(path))
         assert code == 0
@@ -287,8 +290,6 @@ def test_devices(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import shutil
-
     usage = shutil.disk_usage(tmp_path)
     for free, level in ((2**28, Level.PROBLEM), (2**31, Level.WARNING), (2**34, Level.OK)):
         monkeypatch.setattr(shutil, "disk_usage", lambda _, free=free: usage._replace(free=free))
