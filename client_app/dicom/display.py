@@ -32,13 +32,16 @@ _BLOCK = 2**15
 """Pixels whose places are held at once: they stay in the processor's cache."""
 
 
-def image(dataset: Dataset, frame: int = 0, window: Window = FILE) -> Tensor:
+def image(
+    dataset: Dataset, frame: int = 0, window: Window = FILE, claimed: Layout | None = None
+) -> Tensor:
     """Return one frame as it is shown.
 
     Args:
         dataset: as :func:`client_app.dicom.files.read` gives it.
         frame: counted from 0.
         window: which part of the grey scale; colour pictures have none.
+        claimed: what :func:`client_app.dicom.layout.layout` says of it, where that is known.
 
     Returns:
         (C, H, W) float32 in [0, 1]: 1 channel where the file is grey, 3 (RGB) otherwise.
@@ -47,7 +50,7 @@ def image(dataset: Dataset, frame: int = 0, window: Window = FILE) -> Tensor:
         Untrusted: the pixels or the tables that show them cannot be trusted.
         IndexError: there is no such frame.
     """
-    claimed = layout(dataset)
+    claimed = claimed or layout(dataset)
     pixels = checked(dataset, claimed, frame)
     pixels = pixels.astype(pixels.dtype.newbyteorder("="), copy=False)
     with quiet(), np.errstate(all="ignore"):

@@ -25,9 +25,8 @@ from fedmend.errors import DataError, RunError
 from fedmend.records import Index, Record, Rejected
 
 if TYPE_CHECKING:  # imported where a file is read: whoever only builds the reader does without
-    from pydicom import Dataset
-
     from client_app.dicom.headers import Header
+    from client_app.dicom.parsed import Parsed
 
 _VERSION = 4
 _FRAME_DIGITS = 8
@@ -144,9 +143,9 @@ class Images:
             yield header
 
     @contextlib.contextmanager
-    def at_hand(self, path: str, dataset: Dataset) -> Iterator[None]:
+    def at_hand(self, path: str, parsed: Parsed) -> Iterator[None]:
         """Let ``load`` take a file's data set that is known to be the file's, not read it."""
-        self._last.read = path, dataset
+        self._last.read = path, parsed
         try:
             yield
         finally:
@@ -166,9 +165,10 @@ class Images:
         path, frame = str(record.facts["path"]), int(record.facts["frame"])
         try:
             with quiet():  # once: each of the many places that ask for it would pay again
-                dataset = self._dataset(path, record)
+                dataset, claimed, _, _ = self._parsed(path, record)
                 turn = upright.turn(dataset)
-                image = upright.turned(display.image(dataset, frame, self.window), turn)
+                shown = display.image(dataset, frame, self.window, claimed)
+                image = upright.turned(shown, turn)
                 ratio = display.aspect(dataset, frame)
                 return proportioned(image, 1 / ratio if turn.transposed else ratio, self.aspect)
         except DataError as error:
@@ -186,11 +186,11 @@ class Images:
             for path, digest in found
         ]
 
-    def _dataset(self, path: str, record: Record) -> Dataset:
-        """Return a file's data set; frames that follow one another read it once a thread."""
+    def _parsed(self, path: str, record: Record) -> Parsed:
+        """Return a file, parsed; frames that follow one another read it once a thread."""
         from client_app.dicom.parsed import parse
 
-        last: tuple[str, Dataset] | None = getattr(self._last, "read", None)
+        last: tuple[str, Parsed] | None = getattr(self._last, "read", None)
         if last is not None and last[0] == path:
             return last[1]
         try:
@@ -198,14 +198,14 @@ class Images:
         except DataError as error:
             raise RunError("an image can no longer be read; start again", local=path) from error
         try:
-            dataset, _, digest, _ = parse(data)
-        except DataError:
-            digest = ""  # it could be parsed when it was indexed
-        if digest != record.uid and digest[:-_FRAME_DIGITS] != record.uid[:-_FRAME_DIGITS]:
-            raise RunError("an image changed while it was in use; start again", local=path)
-        if record.facts["NumberOfFrames"] != 1:
-            self._last.read = path, dataset
-        return dataset
+            parsed = parse(data)
+        except DataError as error:  # it could be parsed when it was indexed
+            raise _changed(path) from error
+        if record.uid != _uid(parsed.digest, int(record.facts["frame"]), parsed.claimed.frames):
+            raise _changed(path)
+        if parsed.claimed.frames != 1:
+            self._last.read = path, parsed
+        return parsed
 
     def _names(self) -> list[str]:
         tables = set(self.source.tables(self.tree))
@@ -240,6 +240,10 @@ def _entry(path: str, header: Header | DataError, labels: Labels | None) -> Entr
             labels.seen(path, None)
         raise header
     return Entry(path, header, labels.of(path, header) if labels else NOTHING)
+
+
+def _changed(path: str) -> RunError:
+    return RunError("an image changed while it was in use; start again", local=path)
 
 
 def _uid(digest: str, frame: int, count: int) -> str:

@@ -84,7 +84,7 @@ class Reading:
         self, path: str, parsed: Parsed, decoding: Decoding
     ) -> npt.NDArray[np.uint16] | None:
         facts: dict[str, str | float] = {"path": path, "frame": 0.0, "NumberOfFrames": 1.0}
-        with self.images.at_hand(path, parsed.dataset):
+        with self.images.at_hand(path, parsed):
             return decoding(Record(parsed.digest, None, "", "", None, facts)).pixels
 
     def lost(self, path: str) -> Read:

@@ -29,8 +29,9 @@ class Tree:
         self.root = root
 
     @cached_property
-    def _real(self) -> Path:
-        return Path(os.path.realpath(self.root))
+    def _inside(self) -> str:
+        """Where the folder really is, as the beginning of all that lies in it."""
+        return os.path.join(os.path.realpath(self.root), "")  # noqa: PTH118
 
     def names(self) -> Iterator[str]:
         """List all files but those whose name, or whose folder's, starts with a dot.
@@ -102,20 +103,21 @@ class Tree:
         """Return where a file really is, once it is known to be one of the folder's."""
         if "\0" in name:
             raise DataError("there is no such file")
-        real = Path(os.path.realpath(self.root / name))
-        if not real.is_relative_to(self._real):
+        path = os.path.join(self.root, name)  # noqa: PTH118 (a Path takes as long as to open it)
+        real = os.path.realpath(path)
+        if not os.path.join(real, "").startswith(self._inside):  # noqa: PTH118
             raise DataError("the file lies outside the images' folder")
         try:
-            status = real.stat()
+            status = os.stat(real)  # noqa: PTH116
         except OSError as error:
-            if error.errno in _NO_FILE and (self.root / name).is_symlink():
+            if error.errno in _NO_FILE and Path(path).is_symlink():
                 raise DataError("the link leads nowhere") from error
             raise
         if not stat.S_ISREG(status.st_mode):  # a pipe would wait for ever
             raise DataError("it is a folder, a pipe or a device, not a file")
         if status.st_size > _LARGEST:
             raise DataError("the file is larger than 2 GiB")
-        return real
+        return Path(real)
 
 
 @contextlib.contextmanager
