@@ -106,7 +106,7 @@ class Mending:
             result[rows[better]] = mended[torch.from_numpy(better)]
             accepted[rows[better]] = True
         changed = (result - made.image).square().mean((1, 2, 3))
-        error = torch.where(torch.from_numpy(accepted), made.error, changed)
+        error = torch.where(torch.from_numpy(accepted), made.error.mean((1, 2, 3)), changed)
         return Outcome(
             result,
             accepted,

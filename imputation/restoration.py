@@ -24,7 +24,7 @@ class Restoration(NamedTuple):
     hole: Tensor
     """(n, 1, H, W) bool: pixels that something had replaced, and those next to them."""
     error: Tensor
-    """(n,): expected mean squared error of the image."""
+    """(n, 1, H, W), not negative: the squared error to be expected of each pixel."""
 
 
 def restored(model: nn.Module, images: Tensor, at_once: int = _AT_ONCE) -> Restoration:
@@ -61,7 +61,7 @@ def _in_parts(model: nn.Module, images: Tensor, at_once: int) -> Restoration:
     ]
     if not parts:
         nothing = images.new_zeros(0, 1, *images.shape[-2:], dtype=torch.bool)
-        return Restoration(images, nothing, images.new_zeros(0))
+        return Restoration(images, nothing, images.new_zeros(nothing.shape))
     return Restoration(*map(torch.cat, zip(*parts, strict=True)))
 
 
@@ -82,15 +82,15 @@ def _restored(model: nn.Module, images: Tensor, at_once: int) -> Restoration:
 
 
 def _error(model: nn.Module, given: Tensor, made: Restored) -> Tensor:
-    """Return the mean squared error that is to be expected, (n,).
+    """Return the squared error that is to be expected of each pixel, (n, 1, H, W).
 
-    Where the network does not estimate it, it is how far its answers to an image and to the
-    mirrored image lie apart.
+    Where the network does not estimate it, it is the variance of its answers to an image and to
+    the mirrored image.
     """
     if made.log_variance is not None:
-        return made.log_variance.exp().mean((1, 2, 3))
+        return made.log_variance.exp()
     mirrored: Restored = model(given.flip(-1))
-    return (mirrored.image.flip(-1) - made.image).square().mean((1, 2, 3)) / 2
+    return (mirrored.image.flip(-1) - made.image).square().mean(1, keepdim=True) / 2
 
 
 def confidence(image: Tensor, error: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from fedmend.errors import SpecError
 from fedmend.plugins import DENOISERS
 from imputation.denoisers.base import Denoiser, Restored
+from imputation.restoration import restored
 
 BATCH_STATISTICS = (nn.modules.batchnorm._NormBase,)
 BAD = {int: ["nonsense", "1.5", "0", "-1"], float: ["nonsense", "nan", "inf"], str: []}
@@ -53,6 +54,18 @@ def test_answers_at_any_size(name: str, channels: int, sides: tuple[int, int]) -
         assert part is None or (part.dtype == torch.float32 and bool(part.isfinite().all()))
     assert float(answer.sigma.min()) >= 0
     assert torch.equal(noisy, before)
+
+
+@every_denoiser
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_pixel_carries_its_uncertainty(name: str, channels: int) -> None:
+    noisy = images(2, channels, 33, 47)
+    with torch.inference_mode():
+        error = restored(built(name, channels).eval(), noisy).error
+    assert error.shape == (2, 1, 33, 47)
+    assert bool(error.isfinite().all())
+    assert float(error.min()) >= 0
+    assert float(error.std()) > 0  # a map, not one number
 
 
 @every_denoiser
