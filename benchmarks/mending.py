@@ -8,7 +8,8 @@ in whose features (the 128 before its last layer) Fréchet distances are taken. 
 mends noisy test images, each of them flagged, by its own routes and under the eye of the detector,
 calibrated on such a mixture. A filter's parameters are chosen for each noise and severity on 40
 clean validation images of all sites with that noise on them: no hospital could do that. A seed
-whose run is complete is not trained again.
+whose run is complete is not trained again. LPIPS is shown where ``--lpips`` names its weights, as
+the loss of that name takes them: ``lpips(weights=alex.safetensors)``.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ from fedmend.models import ModelFile
 from fedmend.records import Record
 from imputation import quality, routing
 from imputation.detectors.base import Detector, examined
+from imputation.losses.base import Loss
 from imputation.mending import Mending
 from imputation.noise import mixture
 
@@ -174,11 +176,24 @@ def frechet(features: Features, images: Tensor, truth: Tensor) -> float:
     return float(metric.compute())
 
 
+def scores(made: Tensor, truth: Tensor, features: Features, lpips: Loss | None) -> dict[str, float]:
+    """Return PSNR, SSIM, L1, Fréchet distance and, where it is to be had, LPIPS."""
+    found = {
+        key: float(value[0]) / len(made)
+        for key, value in quality.quality(made, truth).items()
+        if key != "n"
+    }
+    found["frechet"] = frechet(features, made, truth)
+    if lpips is not None:
+        found["lpips"] = float(lpips(made, truth).mean())
+    return found
+
+
 @torch.inference_mode()
 def measured(
-    data: Path, file: ModelFile, features: Features, seed: int
+    data: Path, file: ModelFile, features: Features, lpips: Loss | None, seed: int
 ) -> dict[str, dict[str, dict[str, float]]]:
-    """Return every method's PSNR, SSIM, L1 and Fréchet distance, by "noise, severity"."""
+    """Return every method's scores, by "noise, severity"."""
     images = clean(data, file)
     routed, alone = mending_of(file, images.train, seed)
     table = {}
@@ -189,13 +204,7 @@ def measured(
             answers[kind] = routing.filtering(text)(noisy)
         answers[BARE], answers[OURS] = alone(noisy).images, routed(noisy).images
         table[f"{name}, {SEVERITIES[number]}"] = {
-            method: {
-                key: float(value[0]) / len(noisy)
-                for key, value in quality.quality(made, images.test).items()
-                if key != "n"
-            }
-            | {"frechet": frechet(features, made, images.test)}
-            for method, made in answers.items()
+            method: scores(made, images.test, features, lpips) for method, made in answers.items()
         }
         sys.stdout.write(f"seed {seed}: {name}, {SEVERITIES[number]}\n")
         sys.stdout.flush()
@@ -222,7 +231,10 @@ def page(
         ("ssim", "SSIM", 3),
         ("l1", "L1", 4),
         ("frechet", "Fréchet distance", 2),
+        ("lpips", "LPIPS", 3),
     ):
+        if any(score not in cells["noisy"] for table in tables for cells in table.values()):
+            continue  # without its weights
         parts += [
             f"## {unit}\n",
             f"| noise | {' | '.join(methods)} |" + " ours minus best filter |" * (score == "psnr"),
@@ -248,21 +260,23 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", default="0-2", help="first-last, or a comma list")
     parser.add_argument("--model", default="unet()", help="the imputer")
+    parser.add_argument("--lpips", default="", help="the loss lpips, with the file of its weights")
     parser.add_argument("--runs", type=Path, default=runs.RUNS)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
     given = parser.parse_args()
     torch.set_num_threads(1)
     data, folder = given.data.resolve(), given.runs.resolve()
+    lpips = plugins.LOSSES.build(given.lpips) if given.lpips else None
     tables, routes = [], []
     for seed in runs.numbers(given.seeds):
         name = f"mending-{SIZE}-{given.model.partition('(')[0]}-{seed}"
         own = [f"data={data}", f"imputation.model={given.model}", f"seed={seed}", *BLIND]
         runs.completed(runs.Run(name, own), runs.CHEST_XRAY, folder)
         file = models.read(folder / name / "imputer.safetensors", "imputer")
-        kept = folder / name / "mending.json"
+        kept = folder / name / f"mending{'-lpips' * bool(lpips)}.json"
         if not kept.is_file():
             classifier = models.read(folder / name / "classifier-clean.safetensors", "classifier")
-            found = measured(data, file, Features(classifier.build().eval()), seed)
+            found = measured(data, file, Features(classifier.build().eval()), lpips, seed)
             kept.write_text(json.dumps(found), encoding="utf-8")
         tables.append(json.loads(kept.read_text(encoding="utf-8")))
         routes.append(", ".join(file.routes))
