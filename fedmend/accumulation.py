@@ -44,6 +44,7 @@ class Accumulation:
         self.most: int | None = None
         """Images that are computed on at a time; None: as many as a batch has."""
         self._model = model
+        self._parameters = list(model.parameters())
         self._losses = losses
 
     def backward(self, batch: Batch) -> dict[str, float]:
@@ -63,7 +64,7 @@ class Accumulation:
             self._give_way(len(batch.image), kept)
 
     def _sum(self, batch: Batch) -> dict[str, float]:
-        self._model.zero_grad()
+        self._forget()
         count, total = len(batch.image), dict[str, float]()
         for part in parts(batch, self.most or count):
             share = len(part.image) / count
@@ -72,6 +73,11 @@ class Accumulation:
                 scaled.backward()  # type: ignore[no-untyped-call]
                 total[name] = total.get(name, 0.0) + float(scaled.detach())
         return total
+
+    def _forget(self) -> None:
+        """Drop all gradients; a module would first look for its parameters, in every step."""
+        for parameter in self._parameters:
+            parameter.grad = None
 
     def _give_way(self, count: int, kept: list[Tensor]) -> None:
         """Go back to where the batch began, with parts of half the size."""
@@ -82,7 +88,7 @@ class Accumulation:
                 "model or image-size, or device=cpu"
             ) from None
         self.most = (tried + 1) // 2
-        self._model.zero_grad()
+        self._forget()
         with torch.no_grad():
             for buffer, before in zip(self._model.buffers(), kept, strict=True):
                 buffer.copy_(before)

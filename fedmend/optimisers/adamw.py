@@ -2,7 +2,8 @@
 
 The methods of torch's optimiser classes are hidden from ``torch.compile``, and the first call of
 one imports all of ``torch._dynamo`` for that. On a real site each message is answered by a process
-of its own, so every round would pay for it. The arithmetic is torch's own function, to the bit.
+of its own, so every round would pay for it. The arithmetic is torch's own function, to the bit: its
+fused one, which goes over each array once.
 """
 
 from __future__ import annotations
@@ -76,6 +77,7 @@ class AdamW:
             [second for _, second, _ in moments],
             [],
             [count for _, _, count in moments],
+            fused=True,
             amsgrad=False,
             beta1=_BETAS[0],
             beta2=_BETAS[1],
@@ -92,6 +94,6 @@ class AdamW:
             self._moments[key] = (
                 torch.zeros_like(parameter, memory_format=torch.preserve_format),
                 torch.zeros_like(parameter, memory_format=torch.preserve_format),
-                torch.zeros((), dtype=torch.float32),
+                torch.zeros((), dtype=torch.float32, device=parameter.device),
             )
         return self._moments[key]

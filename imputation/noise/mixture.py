@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fedmend.plugins import NOISES
 from fedmend.spec import parse
-from imputation.noise.base import Corrupted, Noise, untouched
+from imputation.noise.base import Corrupted, Noise
 
 
 def from_spec(text: str) -> Noise:
@@ -37,8 +37,9 @@ class Chain:
 
     def __call__(self, image: Tensor, generator: torch.Generator) -> Corrupted:
         """Corrupt (C, H, W) in [0, 1] with every term in turn."""
-        result = untouched(image)
-        for term in self.terms:
+        first, *others = self.terms
+        result = first(image, generator)
+        for term in others:
             result = _followed(result, term(result.image, generator))
         return result
 
