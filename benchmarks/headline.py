@@ -4,13 +4,14 @@
     python benchmarks/headline.py --only-show
 
 Every arm over five noises x three shares of noisy images, blind, and with the sites told at a
-share of 0.6. FOLDER holds ``pneumoniamnist_balanced.npz`` in the layout of MedMNIST. Nobody is
-told which noise it is: one imputer is trained on a mixture of all five. Runs are made seed by
-seed, whole grids first, within this process, and a line of each is added to ``headline.jsonl`` at
-once: what is there is not run again, and shards may be stopped at any time. A cell has ten seeds at
-least, and more, up to ``--seeds``, until its intervals are narrower than 0.01 on either side. Each
-line names the settings it was made with, defaults included; the page shows those made with the
-present ones.
+share of 0.6. FOLDER holds ``pneumoniamnist_balanced.npz`` in the layout of MedMNIST; with
+``--study chest`` it is that of experiments/chest-xray.toml, on which three noises at two shares are
+to confirm what the large grid shows (:mod:`benchmarks.studies`). Nobody is told which noise it is:
+one imputer is trained on a mixture of all of them. Runs are made seed by seed, whole grids first,
+within this process, and a line of each is added to ``headline.jsonl`` at once: what is there is not
+run again, and shards may be stopped at any time. A cell has ten seeds at least, and more, up to
+``--seeds``, until its intervals are narrower than 0.01 on either side. Each line names the settings
+it was made with, defaults included; the page shows those made with the present ones.
 
 What does not depend on a cell is run once a seed: the ``clean`` arm where all images are clean,
 the arms ``raw`` and ``local`` where the sites are not told. What noise costs an arm, on either
@@ -24,14 +25,13 @@ from __future__ import annotations
 
 import argparse
 import functools
-import hashlib
 import itertools
 import json
 import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -40,56 +40,14 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from benchmarks import machine, tables
 from benchmarks.heat_map import drawn
 from benchmarks.intervals import holm, one_sided, paired
+from benchmarks.studies import PASS_THROUGH, STUDIES, Cell, Study
 from fedmend.settings import Settings
 
-NOISES = {
-    "gaussian": "gaussian(std=0.1..0.5)",
-    "strokes": "strokes(size=medium)",
-    "gaussian+strokes": "strokes(size=medium)+gaussian(std=0.1..0.5)",
-    "poisson": "poisson(gain=0.05..0.4)",
-    "stripes+blocks": "stripes()+blocks()",
-}
-SHARES = (0.3, 0.6, 0.9)
-TOLD_AT = 0.6
-SITES = 5
-SETTINGS: Mapping[str, Any] = {
-    "image-size": 28,
-    "partition": "dirichlet(alpha=1)",
-    "imputation.noise": " | ".join(NOISES.values()),
-    "imputation.rounds": 6,
-    "imputation.epochs": 2,
-    "classification.rounds": 8,
-    "classification.epochs": 2,
-    "min-sites": 1,
-}
 OTHERS = ("raw", "removed")
 UNTOLD = ("raw", "local")
 """The arms that ask nobody which images are noisy."""
 GAP, MARGIN = 0.02, 0.01
 LEAST_SEEDS, NARROW = 10, 0.01
-ROWS = Path(__file__).with_suffix(".jsonl")
-_FLAT = Settings.parse(SETTINGS).flat()
-MADE_WITH = hashlib.sha256(json.dumps(_FLAT, sort_keys=True).encode()).hexdigest()[:8]
-
-
-class Cell(NamedTuple):
-    """What one comparison is about."""
-
-    noise: str
-    share: float
-    told: bool
-
-    def __str__(self) -> str:
-        return f"{self.noise}, {self.share:.0%}{', told' if self.told else ''}"
-
-
-PASS_THROUGH = Cell("gaussian+strokes", 0.0, told=False)
-"""All training images are clean, and nobody is told so."""
-CELLS = [
-    PASS_THROUGH,
-    *(Cell(noise, share, told=False) for noise, share in itertools.product(NOISES, SHARES)),
-    *(Cell(noise, TOLD_AT, told=True) for noise in NOISES),
-]
 COLUMNS = [
     *itertools.product(("raw", "removed", "filtered", "imputed", "local"), tables.TESTS),
     ("clean", "clean"),
@@ -105,19 +63,19 @@ def arms(cell: Cell) -> list[str]:
     return mend if cell.told else [*mend, *UNTOLD]
 
 
-def rows() -> list[Row]:
+def rows(study: Study) -> list[Row]:
     """Return the lines that were made with the present settings."""
-    if not ROWS.is_file():
+    if not study.rows.is_file():
         return []
-    lines = (json.loads(line) for line in ROWS.read_text(encoding="utf-8").splitlines())
-    return [line for line in lines if line["made_with"] == MADE_WITH]
+    lines = (json.loads(line) for line in study.rows.read_text(encoding="utf-8").splitlines())
+    return [line for line in lines if line["made_with"] == study.made_with]
 
 
-def completed(lines: Sequence[Row]) -> dict[Cell, list[Row]]:
+def completed(study: Study, lines: Sequence[Row]) -> dict[Cell, list[Row]]:
     """Return every cell's lines by seed, with the arms of other cells; what waits for them not."""
     known = {(Cell(row["noise"], row["share"], row["told"]), row["seed"]): row for row in lines}
     found: dict[Cell, list[Row]] = {}
-    for cell, seed in itertools.product(CELLS, sorted({row["seed"] for row in lines})):
+    for cell, seed in itertools.product(study.cells, sorted({row["seed"] for row in lines})):
         own, clean = known.get((cell, seed)), known.get((PASS_THROUGH, seed))
         untold = known.get((cell._replace(told=False), seed))
         if own and clean and untold:
@@ -127,17 +85,11 @@ def completed(lines: Sequence[Row]) -> dict[Cell, list[Row]]:
     return found
 
 
-def wanted(seeds: int) -> Iterator[tuple[int, Cell]]:
-    """Yield every run, seeds outermost: what is there first is a whole grid."""
-    yield from itertools.product(range(seeds), CELLS)
-
-
-def settled(cell: Cell, found: Mapping[Cell, Sequence[Row]]) -> bool:
+def settled(study: Study, cell: Cell, found: Mapping[Cell, Sequence[Row]]) -> bool:
     """Say whether a cell, and every cell that its arms are compared in, needs no more seeds."""
-    untold = [each for each in CELLS if each == cell._replace(told=True)]
-    return all(
-        map(functools.partial(_narrow, found), CELLS if cell == PASS_THROUGH else [cell, *untold])
-    )
+    told = [each for each in study.cells if each == cell._replace(told=True)]
+    compared_in = study.cells if cell == PASS_THROUGH else [cell, *told]
+    return all(map(functools.partial(_narrow, found), compared_in))
 
 
 def _narrow(found: Mapping[Cell, Sequence[Row]], cell: Cell) -> bool:
@@ -152,7 +104,7 @@ def _narrow(found: Mapping[Cell, Sequence[Row]], cell: Cell) -> bool:
     )
 
 
-def run(cell: Cell, seed: int, data: Path) -> Row:
+def run(study: Study, cell: Cell, seed: int, data: Path) -> Row:
     """Run one cell with one seed, in this process, and return its line."""
     import torch
     from flwr.supercore.task_identity import TaskIdentity
@@ -168,11 +120,7 @@ def run(cell: Cell, seed: int, data: Path) -> Row:
     try:
         settings = Settings.parse(
             {
-                **SETTINGS,
-                "data": f"medmnist(path='{data / 'pneumoniamnist_balanced.npz'}')",
-                "noise": NOISES[cell.noise],
-                "noise-fraction": cell.share,
-                "noise-known": cell.told,
+                **study.of(cell, data),
                 "arms": ",".join(arms(cell)),
                 "seed": seed,
                 "run-dir": str(scratch),
@@ -180,12 +128,12 @@ def run(cell: Cell, seed: int, data: Path) -> Row:
                 "cache-dir": str(scratch / "cache"),
             }
         )
-        folder = federate(LocalGrid.simulated(app, settings.flat(), SITES), settings, "run")
+        folder = federate(LocalGrid.simulated(app, settings.flat(), study.sites), settings, "run")
         summary = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
     finally:
         shutil.rmtree(scratch)
     return {
-        "made_with": MADE_WITH,
+        "made_with": study.made_with,
         **cell._asdict(),
         "seed": seed,
         "seconds": round(time.process_time() - started),
@@ -199,19 +147,23 @@ def run(cell: Cell, seed: int, data: Path) -> Row:
     }
 
 
-def work(data: Path, seeds: int, shard: str, minutes: float) -> None:
-    """Run what is missing, one run after the other, until the time is over."""
+def work(study: Study, data: Path, seeds: int, shard: str, minutes: float) -> None:
+    """Run what is missing, one run after the other, until the time is over.
+
+    Seeds come one after the other: what is there first is a whole grid.
+    """
     first, step = map(int, shard.split("/"))
     until = time.monotonic() + 60 * minutes
-    for seed, cell in list(wanted(seeds))[first - 1 :: step]:
-        there = rows()
+    wanted = itertools.product(range(seeds), study.cells)
+    for seed, cell in itertools.islice(wanted, first - 1, None, step):
+        there = rows(study)
         done = {(Cell(row["noise"], row["share"], row["told"]), row["seed"]) for row in there}
-        if (cell, seed) in done or settled(cell, completed(there)):
+        if (cell, seed) in done or settled(study, cell, completed(study, there)):
             continue
         if time.monotonic() > until:
             return
-        line = json.dumps(run(cell, seed, data))
-        with ROWS.open("a", encoding="utf-8") as file:
+        line = json.dumps(run(study, cell, seed, data))
+        with study.rows.open("a", encoding="utf-8") as file:
             file.write(line + "\n")
         sys.stdout.write(f"{cell}, seed {seed}: {json.loads(line)['seconds']} s\n")
         sys.stdout.flush()
@@ -272,26 +224,27 @@ def verdicts(made: Sequence[Comparison]) -> list[str]:
     return said
 
 
-def page(found: Mapping[Cell, Sequence[Row]]) -> str:
+def page(study: Study, found: Mapping[Cell, Sequence[Row]]) -> str:
     """Return the whole Markdown page."""
     made = compared(found)
     said = verdicts(made)
     held = sum(not verdict.startswith("not shown") for verdict in said)
-    settings = " ".join(f"{key}={value!r}" for key, value in SETTINGS.items())
+    settings = " ".join(f"{key}={value!r}" for key, value in study.settings.items())
+    asked = "" if study is STUDIES["pneumonia"] else " --study chest"
     count = sum(map(len, found.values()))
     mean = sum(row["seconds"] for lines in found.values() for row in lines) / max(count, 1)
     parts = [
         "# The headline: what mending is worth, and that it does no harm\n",
-        "Made by `python benchmarks/headline.py --data FOLDER --shard 1/2 --minutes 60` and "
-        f"`… 2/2`, repeated. PneumoniaMNIST, 28 px, {SITES} sites; settings `{settings}`.\n",
+        f"Made by `python benchmarks/headline.py{asked} --data FOLDER --shard 1/2 --minutes 60` "
+        f"and `… 2/2`, repeated. {study.words}, {study.sites} sites; settings `{settings}`.\n",
         f"{machine.described()}. {mean:.0f} s of one core a run in the mean.\n",
-        "The imputer is trained on the mixture of all five noises, whichever the cell's is; sites "
+        "The imputer is trained on the mixture of all noises, whichever the cell's is; sites "
         "find the noisy images themselves, except where it says *told*. AUROC, mean over seeds.\n",
         f"Goal: superior wherever noise costs the other arm at least {GAP}, against the classifier "
         "of clean images on the clean test images, and elsewhere not worse by "
         f"{MARGIN}; one-sided paired t-tests at 2.5 %, after Holm over the comparisons of "
         f"one test set and goal. **Shown in {held} of {len(said)} comparisons.**\n",
-        "![Paired differences in AUROC, imputed minus the other arm](headline.svg)\n",
+        f"![Paired differences in AUROC, imputed minus the other arm]({study.name}.svg)\n",
         "## Comparisons\n",
         "| noise, share | test | other arm | seeds | noise costs it | imputed minus it | shown |",
         "|---|---|---|---|---|---|---|",
@@ -339,9 +292,9 @@ def _line(cell: Cell, lines: Sequence[Row]) -> str:
     return f"| {' | '.join(cells)} |"
 
 
-def show() -> None:
+def show(study: Study) -> None:
     """Write the page and the heat map of what is there."""
-    there = completed(rows())
+    there = completed(study, rows(study))
     picture = {
         str(cell): {
             f"{arm}, {test}": tables.advantage(lines, arm, test)
@@ -351,25 +304,28 @@ def show() -> None:
         for cell, lines in there.items()
         if cell != PASS_THROUGH
     }
-    ROWS.with_suffix(".svg").write_text(drawn("AUROC, imputed minus …", picture), encoding="utf-8")
-    ROWS.with_suffix(".md").write_text(page(there), encoding="utf-8")
+    drawing = drawn("AUROC, imputed minus …", picture)
+    study.rows.with_suffix(".svg").write_text(drawing, encoding="utf-8")
+    study.rows.with_suffix(".md").write_text(page(study, there), encoding="utf-8")
     sys.stdout.write(f"{sum(map(len, there.values()))} runs shown\n")
 
 
 def main() -> None:
     """Run what is missing, then write the page and the heat map."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--study", choices=STUDIES, default="pneumonia")
     parser.add_argument("--data", type=Path)
     parser.add_argument("--seeds", type=int, default=30, help="at most")
     parser.add_argument("--shard", default="1/1", help="k/n: every n-th run, from the k-th")
     parser.add_argument("--minutes", type=float, default=60)
     parser.add_argument("--only-show", action="store_true", help="run nothing")
     given = parser.parse_args()
+    study = STUDIES[given.study]
     if not given.only_show:
         if given.data is None:
             parser.error("--data FOLDER is needed to run anything")
-        work(given.data.resolve(), given.seeds, given.shard, given.minutes)
-    show()
+        work(study, given.data.resolve(), given.seeds, given.shard, given.minutes)
+    show(study)
 
 
 if __name__ == "__main__":
