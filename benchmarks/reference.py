@@ -125,9 +125,9 @@ def page(lines: Sequence[Line], command: str) -> str:
             "# What the pipeline costs a network\n",
             f"Made by `{command}`: grey chest X-rays at 64 px, Gaussian noise. The networks are "
             f"deepinv's, trained here by ten sites (`{' '.join(TRAINING)}`, {rounds} rounds), "
-            "as no published weights are fetched; *direct* is the network alone, called by deepinv's own class in "
-            "floating point (DRUNet is told the noise's true strength there), *ours* the same "
-            "weights as a site mends with them: in 16 bits, blind, bounded, examined.\n",
+            "as no published weights are fetched; *direct* is the network alone, called by "
+            "deepinv's own class in floating point (DRUNet is told the true strength), *ours* "
+            "the same weights as a site mends with them: in 16 bits, blind, bounded, examined.\n",
             f"{machine.described()}.\n",
             f"Goal: within {WITHIN} dB of the direct call: {held}, at worst {worst:+.3f} dB.\n",
             "| network | std, of 255 | noisy, dB | direct | ours | ours minus direct | accepted |",
