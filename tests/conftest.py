@@ -1,9 +1,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from flwr.supercore.task_identity import TaskIdentity
 
 
@@ -11,6 +13,15 @@ from flwr.supercore.task_identity import TaskIdentity
 def _identity() -> None:
     """Say who sends: Flower's messages ask for it, and outside a run nobody has said so."""
     TaskIdentity.task_id, TaskIdentity.run_id, TaskIdentity.node_id = 1, 1, 1
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Compute on one thread: several, on cores that others use too, wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture

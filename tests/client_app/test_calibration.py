@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -23,6 +22,7 @@ from fedmend.settings import Settings
 from imputation.detectors.base import Calibration
 from imputation.detectors.residual import Residual
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 SETTINGS = Settings.read({"image-size": 32, "noise": "none()"})
 
 
@@ -64,14 +64,6 @@ class Middles(Levels):
     def __call__(self, record: Record) -> Sample:
         channels = 3 if record.uid == "001" else 1
         return {"full": np.full((channels, *self.sides[int(record.uid)]), 7, np.uint16)}
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def records(count: int, *, clean: int = 0, split: str = "") -> list[Record]:

@@ -4,7 +4,6 @@ import csv
 import dataclasses
 import hashlib
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +26,7 @@ from imputation import quality
 from tests.imputers import imputer, trained
 from tests.validator import errors, needs_validator, plain
 
+pytestmark = pytest.mark.usefixtures("one_thread")
 ORDER = Order(sites=3, images=4, size=48, noise="gaussian(std=0.2)", broken=1)
 PLAIN = "the detector is used as it comes: it learns nothing from 4 of the images here\n"
 READER = "dicom(path={}, labels=labels.csv, image=SOPInstanceUID, label=label, noisy=noisy)"
@@ -56,14 +56,6 @@ def able(tmp_path_factory: pytest.TempPathFactory) -> Path:
     trained(size=32, noise="gaussian(std=0.2)", steps=40).write(path)
     torch.set_num_threads(before)
     return path
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def invoked(path: str | Path, model: Path, out: Path, *words: str) -> Result:
