@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
@@ -47,9 +48,10 @@ def parsed(data: bytes) -> Table:
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise DataError("the labels are not UTF-8 text", local=str(error)) from error
+        words = "the labels are not UTF-8 text; save the table as CSV UTF-8"
+        raise DataError(words, local=str(error)) from error
     try:
-        lines = max((_split(text, delimiter) for delimiter in _DELIMITERS), key=_width)
+        lines = _split(text, max(_DELIMITERS, key=lambda each: _width(text, each)))
     except csv.Error as error:
         raise DataError("the labels are not a well-formed CSV file", local=str(error)) from error
     if not lines:
@@ -69,8 +71,17 @@ def _split(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
     return [(number, cells) for number, cells in lines if any(cells)]
 
 
-def _width(lines: list[tuple[int, list[str]]]) -> int:
-    return len(lines[0][1]) if lines else 0
+def _width(text: str, delimiter: str) -> int:
+    """Return how many cells the header would have.
+
+    Leniently: where all cells are quoted, none is well-formed by any delimiter but the right one.
+    """
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    with contextlib.suppress(csv.Error):
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                return len(cells)
+    return 0
 
 
 def _row(columns: list[str], number: int, cells: list[str]) -> Row:

@@ -23,6 +23,13 @@ def test_quoted_cells_may_hold_delimiters_and_line_ends() -> None:
     assert row.cells == {"image": "a.png", "note": "one, two\nthree"}
 
 
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_all_cells_may_be_quoted(delimiter: str) -> None:
+    lines = [delimiter.join(cells) for cells in (('"image"', '"label"'), ('"a,b;c.png"', '"x"'))]
+    table = parsed("\n".join(lines).encode())
+    assert [row.cells for row in table.rows] == [{"image": "a,b;c.png", "label": "x"}]
+
+
 def test_one_column_is_a_table_too() -> None:
     assert parsed(b"image\na.png\nb.png\n").columns == ("image",)
 
@@ -45,6 +52,7 @@ def test_columns_without_a_name_are_left_out() -> None:
         (b"\n\n", "empty"),
         ("bild;größe\n".encode("latin-1"), "UTF-8"),
         (b'image,label\n"a.png,x\n', "well-formed"),
+        (b'image,label\na.png,"x"y\n', "well-formed"),
         (b"image,label,label\n", "1 columns twice"),
     ],
 )
