@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fedmend import checks, plugins, spec
-from fedmend.errors import SettingsError, SpecError
+from fedmend.errors import SettingsError
 from fedmend.settings import HIDDEN, RUNS, SITES, Value, defaults, flattened
 
 _WORD = re.compile(r"([A-Za-z][\w.-]*)=(.*)", re.DOTALL)
@@ -177,11 +177,6 @@ def _filled(data: Value, path: str) -> str:
         raise SettingsError(
             f"data: a plain path fills the path of the experiment's own reader, but {term.name!r} "
             "has none; give a whole spec, such as data=folder(path=…, labels=…)"
-        )
-    if "'" in path:
-        raise SpecError(
-            "data: the path holds a ' character, which a spec cannot carry; use a link to it",
-            local=f"got {path!r}",
         )
     return str(spec.Term(term.name, {**term.values, "path": path}))
 

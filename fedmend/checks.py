@@ -200,8 +200,7 @@ def with_paths(text: str, registry: Registry[Any], change: Callable[[str], str |
     """Return a spec's text with the values of its path parameters changed; None leaves one out.
 
     Raises:
-        SpecError: the text is no spec, names what does not exist, or holds a path that no spec
-            can carry.
+        SpecError: the text is no spec, or names what does not exist.
     """
     mixture = spec.parse(text) if text else ()
     return spec.written(
@@ -216,12 +215,6 @@ def _changed(
     paths = {name for name, kind in kinds.items() if Path in (kind, *typing.get_args(kind))}
     values = {key: change(value) if key in paths else value for key, value in term.values.items()}
     kept = {key: value for key, value in values.items() if value is not None}
-    quoted = [key for key, value in kept.items() if "'" in value]
-    if quoted:
-        raise SpecError(
-            f"{quoted[0]} holds a ' character, which a spec cannot carry; use a link to it",
-            local=f"got {kept[quoted[0]]!r}",
-        )
     return spec.Term(term.name, kept)
 
 

@@ -5,7 +5,7 @@ The grammar, whole::
     spec  = chain ('|' chain)*        one chain is drawn per image
     chain = term ('+' term)*          applied left to right
     term  = name ['(' [key=value (',' key=value)*] ')']
-    value = 'quoted' | bare           bare: trimmed, without , ( ) '
+    value = 'quoted' | bare           in quotes, '' is a '; bare: trimmed, without , ( ) '
 
 Values stay text here; the annotations of the factory that a term names type them
 (:mod:`fedmend.registry`). Nothing is ever evaluated.
@@ -21,7 +21,7 @@ from fedmend.errors import SpecError
 
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _BARE = re.compile(r"[^,()']*")
-_QUOTED = re.compile(r"'([^']*)'")
+_QUOTED = re.compile(r"'((?:[^']|'')*+)'")
 _SPACE = re.compile(r"\s*")
 
 
@@ -78,7 +78,8 @@ Mixture = tuple[Chain, ...]
 
 def _written(value: str) -> str:
     bare = _BARE.fullmatch(value) is not None and value == value.strip()
-    return value if bare else f"'{value}'"
+    doubled = value.replace("'", "''")
+    return value if bare else f"'{doubled}'"
 
 
 def written(mixture: Mixture) -> str:
@@ -131,7 +132,7 @@ class _Reader:
         self.match(_SPACE)
         quoted = self.match(_QUOTED)
         if quoted:
-            return quoted[1]
+            return quoted[1].replace("''", "'")
         bare = self.match(_BARE)
         assert bare is not None  # the pattern matches the empty string
         return bare[0].strip()

@@ -36,6 +36,13 @@ def test_dicom_is_found_behind_many_files_that_are_none(tmp_path: Path, name: st
     assert spec_for(str(tmp_path)) == f"dicom(path={tmp_path})"
 
 
+@pytest.mark.parametrize("name", ["O'Brien", "''", "a, (b)", " blank "])
+def test_folders_and_files_may_be_called_anything(tmp_path: Path, name: str) -> None:
+    file = write(tmp_path / name / f"{name}.dcm", 1)
+    assert len(reader_for(str(file.parent)).index().records) == 1
+    assert len(reader_for(str(file)).index().records) == 1
+
+
 def test_what_is_no_file_is_passed_over(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a")
     (tmp_path / "b").symlink_to("nowhere")
