@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
@@ -93,6 +94,7 @@ class Labels:
             source: the row's name, for the list of what cannot be used.
             claim: what it says.
         """
+        key = composed(key)
         known = self._rows.get(key)
         if known is None:
             self._rows[key] = _Row(source, claim)
@@ -103,6 +105,7 @@ class Labels:
 
     def refuse(self, key: str, source: str, reason: str) -> None:
         """Add a row that cannot be used; neither can another one with its key."""
+        key = composed(key)
         known = self._rows.get(key)
         if known is not None and known.claim is not None:
             self.rejected.append(Rejected(known.source, reason))
@@ -125,7 +128,7 @@ class Labels:
 
     def seen(self, path: str, header: Header | None) -> str:
         """Note that a file is there, be it usable or not, and return its key."""
-        key = self.key(path, header)
+        key = composed(self.key(path, header))
         self._found.add(key)
         return key
 
@@ -187,6 +190,14 @@ def of_table(data: bytes, columns: Columns, key: str) -> Labels:
         else:
             labels.refuse("", source, "the row names no image")
     return labels
+
+
+def composed(key: str) -> str:
+    """Return a key with each accent and its letter as one character.
+
+    Names that a Mac has listed or unpacked have them as two.
+    """
+    return unicodedata.normalize("NFC", key)
 
 
 def normal(cell: str, key: str) -> str:

@@ -38,6 +38,13 @@ def test_rows_are_found_by_each_key(key: str, cell: str) -> None:
         labels.of("ct/2.dcm", header("1.3"))
 
 
+@pytest.mark.parametrize(("cell", "path"), [("\xdc/1", "U\u0308/1"), ("U\u0308/1", "\xdc/1")])
+def test_a_letter_and_its_accent_may_be_one_character_or_two(cell: str, path: str) -> None:
+    labels = table(f"{cell},x,,,,\n")
+    assert labels.of(path, header("1")).label == "x"
+    assert not left(labels)
+
+
 def test_rows_that_no_file_was_found_by_are_left_over() -> None:
     labels = table("a,x,,,,\nb,x,,,,\nc,x,,,,\n")
     labels.of("b", header("1"))
