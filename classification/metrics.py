@@ -108,6 +108,22 @@ def reduce(total: Sums, classes: int) -> dict[str, float | None]:
     return {"n": count, **known}
 
 
+def standard_error(total: Sums, classes: int) -> float:
+    """Return the standard error of the "auroc" of :func:`reduce`, else of "balanced_accuracy".
+
+    The classes' errors are added up as if they went together, which they may; 0 of neither.
+    """
+    known = [each for each in map(histogram.auroc_error, _areas(total, classes)) if each]
+    if known:
+        return sum(known) / len(known)
+    confusion = np.asarray(total.get("confusion", np.zeros(classes**2)), dtype=np.float64)
+    table = confusion.reshape(classes, classes)
+    true = table.sum(axis=1)
+    recall = ((np.diag(table) + 0.5) / (true + 1))[true > 0]
+    errors = np.sqrt(recall * (1 - recall) / true[true > 0])
+    return float(errors.mean()) if len(errors) else 0.0
+
+
 def _mean(parts: Floats, wholes: Floats) -> float | None:
     """Return the mean of the quotients that are defined."""
     defined = wholes > 0
@@ -118,11 +134,13 @@ def _finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) else None
 
 
+def _areas(total: Sums, classes: int) -> Floats:
+    """Return the histograms of the classes that have one, (number, 2 * bins)."""
+    return np.reshape(total.get("auroc", np.zeros(0)), (len(_ranked(classes)), -1))
+
+
 def _auroc(total: Sums, classes: int) -> float | None:
-    if "auroc" not in total:
-        return None
-    each = total["auroc"].reshape(len(_ranked(classes)), -1)
-    known = [area for area in map(histogram.auroc, each) if area is not None]
+    known = [area for area in map(histogram.auroc, _areas(total, classes)) if area is not None]
     return sum(known) / len(known) if known else None
 
 

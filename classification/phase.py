@@ -264,6 +264,13 @@ def score(total: Sums) -> float:
     return next((value for value in known if value is not None), math.nan)
 
 
+def error(total: Sums) -> float:
+    """Return the standard error of :func:`score`."""
+    if "confusion" not in total:
+        return 0.0
+    return metrics.standard_error(total, math.isqrt(len(total["confusion"])))
+
+
 PHASE = Phase(
     name="classification",
     hyper=hyper,
@@ -275,4 +282,5 @@ PHASE = Phase(
     loss=loss,
     evaluate=evaluate,
     score=score,
+    error=error,
 )

@@ -47,6 +47,12 @@ Use = Callable[[nn.Module, Site, Settings, Task], Sums]
 """What a site does with the model that is kept, and says of it."""
 
 
+def exact(total: Sums) -> float:
+    """Return 0: a score whose rounds differ by more than the choice of images makes of it."""
+    del total
+    return 0.0
+
+
 @dataclass(frozen=True)
 class Phase:
     """All that differs between two phases; whoever runs a phase asks no other question."""
@@ -61,7 +67,7 @@ class Phase:
     size: Callable[[Site, Settings, Task], int]
     """Number of training images: the site's weight in the average."""
     validation: Callable[[Site, Settings, Task], Iterable[Batch]]
-    """The batches that choose the best round."""
+    """The batches that choose the round that is kept."""
     tests: Callable[[Site, Settings, Task], Mapping[str, Iterable[Batch]]]
     """Named test sets, for the one model that is kept."""
     loss: Callable[[nn.Module, Batch, Settings, torch.Generator], Mapping[str, Tensor]]
@@ -70,6 +76,8 @@ class Phase:
     """Sums that merge across sites; all keys even where there is no batch."""
     score: Callable[[Sums], float]
     """What the validation sums are worth: larger is better, NaN where they say nothing."""
+    error: Callable[[Sums], float] = exact
+    """The score's standard error: the last round within one of the best is kept."""
     compare: Use | None = None
     """How the model that is kept does at the site beside its alternatives (phase 1: filters)."""
     decide: Callable[[Sums, Settings], tuple[str, ...]] | None = None

@@ -61,7 +61,7 @@ class Task(NamedTuple):
     imputer: str = ""
     """SHA-256 of the imputer that the images are mended with."""
     best: int = 0
-    """The round whose outgoing model validated best so far (0: the initial model)."""
+    """The round whose outgoing model would be kept so far (0: the initial model)."""
     comparing: bool = False
     """Whether the arrays are the model that is kept, to be compared with its alternatives."""
     final: bool = False

@@ -19,7 +19,8 @@ from fedmend.sums import Sums
 from server_app.sites import Traffic
 
 _PLAIN = (
-    "round", "best_round", "best_score", "done", "imputer", "seconds", "scores", "used",
+    "round", "best_round", "best_score", "top_score", "bar", "done", "imputer", "seconds",
+    "scores", "used",
 )  # fmt: skip
 
 
@@ -30,13 +31,18 @@ class Checkpoint:
     arrays: Mapping[str, Tensor]
     """The model that goes out next, and whatever else the strategy sends."""
     best: Mapping[str, Tensor]
-    """Those that validated best so far."""
+    """Those that are kept: the last of those that validated as well as the best."""
     average: Mapping[str, Tensor] = field(default_factory=dict)
     """Exponential moving average of the rounds' models; empty where none is kept."""
     round: int = 0
     """Rounds that are done."""
     best_round: int = 0
     best_score: float = float("-inf")
+    """The validation score of the model that is kept."""
+    top_score: float = float("-inf")
+    """The best validation score, whether or not that model is kept."""
+    bar: float = float("-inf")
+    """What a later model must reach to be kept: the best score, less its standard error."""
     scores: list[float] = field(default_factory=list)
     """Validation score of each model that went out, the initial one first."""
     strategy: Mapping[str, Tensor] = field(default_factory=dict)

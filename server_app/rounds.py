@@ -79,9 +79,10 @@ class Trainer:
 
     def _settled(self) -> bool:
         """Say whether the last models that were scored are no better than one before them."""
-        patience = self.phase.hyper(self.settings).patience
-        scored = self.point.round - 1
-        return patience > 0 and scored - self.point.best_round >= patience
+        patience, scores = self.phase.hyper(self.settings).patience, self.point.scores
+        if not patience or not scores or any(map(math.isnan, scores)):
+            return False
+        return len(scores) - 1 - scores.index(max(scores)) >= patience
 
     def _round(self, number: int) -> None:
         started = time.monotonic()
@@ -135,10 +136,18 @@ class Trainer:
             }
 
     def _judge(self, answers: Answers) -> None:
-        """Score the model that went out, by the validation sums that came back; keep the best."""
-        score = self.phase.score(sums.under("val", answers.merged()))
-        best = self.point.best_score
-        if score > best or math.isnan(score) or math.isnan(best):
+        """Score the model that went out, by the validation sums that came back.
+
+        Of the models within one standard error of the best, the last one is kept (Breiman et al.
+        1984): it has learnt longest, and which of them scores best is the validation images' luck.
+        Comparisons are such that of models without a score the newest is kept, too.
+        """
+        merged = sums.under("val", answers.merged())
+        score = self.phase.score(merged)
+        if not score <= self.point.top_score:
+            self.point.top_score = score
+            self.point.bar = score - self.phase.error(merged)
+        if not score < self.point.bar:
             self.point.best = self.point.arrays
             self.point.best_score = score
             self.point.best_round = self.point.round
@@ -179,7 +188,7 @@ class Trainer:
         answers = self._ask_all(task, self.point.average)
         score = self.phase.score(sums.under("val", answers.merged()))
         log.info("the average of the rounds of %s: score %.4f", self.name, score)
-        if score > self.point.best_score:
+        if score > self.point.top_score:
             self.point.best = self.point.average
             self.point.best_score = score
             self.point.best_round = self.point.round
@@ -283,7 +292,7 @@ def _known(value: float) -> float | None:
 def run_phase(
     sites: Sites, phase: Phase, settings: Settings, run: RunFolder, start: Task
 ) -> Checkpoint:
-    """Train one arm of a phase over the sites, and test the model that validated best.
+    """Train one arm of a phase over the sites, and test the model that is kept.
 
     Args:
         sites: those that take part.

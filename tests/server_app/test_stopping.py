@@ -71,7 +71,7 @@ def test_an_average_that_is_better_wins(tmp_path: Path, monkeypatch: pytest.Monk
     plain = rounds.Trainer._validate_average
 
     def modest(trainer: rounds.Trainer) -> None:
-        trainer.point.best_score = -1.0  # whatever the average scores, it is more
+        trainer.point.top_score = -1.0  # whatever the average scores, it is more
         plain(trainer)
 
     monkeypatch.setattr(rounds.Trainer, "_validate_average", modest)
