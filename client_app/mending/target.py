@@ -16,6 +16,7 @@ from fedmend.errors import DataError, RunError
 
 _ABOUT = ".fedmend-impute.json"
 _LOCK = ".lock"
+_PARTIAL = ".partial-"
 _SCHEMA = 1
 _START = 16
 
@@ -41,7 +42,8 @@ class Target:
     def _check_own(self) -> None:
         """Refuse a folder that holds something else, or mended images of something else."""
         try:
-            names = sorted(each.name for each in self.root.iterdir())
+            found = (each.name for each in self.root.iterdir())
+            names = sorted(name for name in found if not name.startswith(_PARTIAL))
         except FileNotFoundError:
             return
         except NotADirectoryError as error:
@@ -73,9 +75,21 @@ class Target:
             if not mine:
                 raise RunError("another fedmend impute is writing to DIR", local=str(self.root))
             self._check_own()
+            self._sweep()
             if not (self.root / _ABOUT).exists():
                 self.write(_ABOUT, json.dumps(self._about).encode())
             yield
+
+    def _sweep(self) -> None:
+        """Delete what a call that was killed had not written to its end: it shows a patient.
+
+        Only of a folder that is known to be one of mended images.
+        """
+        if not (self.root / _ABOUT).exists():
+            return
+        for left in self.root.rglob(f"{_PARTIAL}*"):
+            with contextlib.suppress(OSError):
+                left.unlink()
 
     def write(self, name: str, data: bytes) -> None:
         """Write a file beside its place, mode 0600, and rename it there.
@@ -90,7 +104,7 @@ class Target:
         path = self.root / name
         with _explained(name):
             self._make_folders(path.parent)
-            handle, beside = tempfile.mkstemp(dir=path.parent, prefix=".partial-")
+            handle, beside = tempfile.mkstemp(dir=path.parent, prefix=_PARTIAL)
             try:
                 with os.fdopen(handle, "wb") as file:
                     file.write(data)

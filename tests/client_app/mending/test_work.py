@@ -392,6 +392,19 @@ def test_two_runs_do_not_write_at_once(source: Path, tmp_path: Path) -> None:
         worked(source, tmp_path / "out")
 
 
+def test_what_a_killed_run_had_half_written_goes(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / ".partial-first").touch()
+    target = Target(tmp_path / "out", source)
+    with target.held():
+        target.write("a/b.png", b"whole")
+    half = target.root / "a" / ".partial-x"
+    half.write_bytes(b"half")
+    with target.held():
+        assert not half.exists()
+        assert target.read("a/b.png") == b"whole"
+
+
 def test_a_full_disk_is_told_and_leaves_no_half_file(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
