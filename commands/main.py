@@ -6,6 +6,8 @@ What a subcommand needs is imported when it is called, so that ``--help`` answer
 from __future__ import annotations
 
 import enum
+import io
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -429,4 +431,7 @@ def doctor(
 
 def main() -> None:
     """Run the command that the shell's words name."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # Of a terminal that is not UTF-8: names and tables have characters that it lacks.
+        sys.stdout.reconfigure(errors="replace")
     app()

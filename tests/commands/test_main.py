@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 from commands.main import app
 from commands.superlink import SuperLink
 from fedmend import __version__
+from tests.dicom_files import write
 
 ROOT = Path(__file__).parents[2]
 
@@ -105,6 +107,19 @@ def test_a_file_that_the_system_refuses_is_a_failure(
     assert result.exit_code == 1
     assert "the system refused: Is a directory" in result.stderr
     assert result.stderr.count("\n") == 1
+
+
+def test_a_terminal_that_lacks_a_character_is_shown_another(tmp_path: Path) -> None:
+    write(tmp_path / "\u0141.dcm", 1)
+    done = subprocess.run(
+        [sys.executable, "-c", "from commands.main import main; main()", "inspect", str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONUTF8": "0", "PYTHONIOENCODING": "latin-1"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"?.dcm" in done.stdout
 
 
 def test_version() -> None:
