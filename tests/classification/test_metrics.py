@@ -209,3 +209,24 @@ def test_metrics_stay_in_their_ranges_and_are_never_nan(
         value = found[key]
         assert value is None or 0 <= value <= 1
     assert (found["accuracy"] is None) == (found["n"] == 0)
+
+
+@pytest.mark.parametrize("skill", [0.0, 0.8, 2.0])
+def test_the_aurocs_standard_error_is_that_of_samples(skill: float) -> None:
+    """Of many samples of 120 images, how far the AUROC varies."""
+    parts = [metrics.sums(*drawn(120, 2, skill=skill, seed=seed)) for seed in range(300)]
+    areas = [metrics.reduce(part, 2)["auroc"] for part in parts]
+    said = [metrics.standard_error(part, 2) for part in parts]
+    assert np.mean(said) == pytest.approx(np.std([each for each in areas if each]), rel=0.25)
+
+
+def test_standard_errors_where_there_is_little_to_go_by() -> None:
+    one_class = metrics.sums(torch.tensor([[3.0, 0.0], [2.0, 0.0]]), torch.tensor([0, 0]))
+    assert metrics.reduce(one_class, 2)["auroc"] is None
+    assert 0.1 < metrics.standard_error(one_class, 2) < 0.5  # the balanced accuracy's
+    nothing = metrics.sums(torch.empty(0, 2), torch.empty(0, dtype=torch.int64))
+    assert metrics.standard_error(nothing, 2) == 0
+    assert metrics.standard_error({}, 3) == 0
+    perfect = metrics.sums(torch.tensor([[9.0, 0.0], [0.0, 9.0]]), torch.tensor([0, 1]))
+    assert metrics.reduce(perfect, 2)["auroc"] == 1
+    assert metrics.standard_error(perfect, 2) > 0.1  # of two images nobody knows it

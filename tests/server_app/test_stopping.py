@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import logging
+import math
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
+from fedmend import phase as phases
 from fedmend.errors import SettingsError
 from server_app import rounds
 from server_app.checkpoint import Checkpoint
@@ -111,3 +115,50 @@ def test_where_models_are_scored_nothing_is_said(
 def test_impossible_values_are_refused(tmp_path: Path) -> None:
     with pytest.raises(SettingsError, match=r"imputation.ema must be from 0 to 0.9999"):
         tiny(tmp_path, imputation__ema=1.0)
+
+
+class Said:
+    """What the sites answer, as far as a judge looks at it: a score and its error."""
+
+    def __init__(self, score: float, error: float) -> None:
+        self.sums = {"val/score": np.array([score]), "val/error": np.array([error])}
+
+    def merged(self) -> dict[str, np.ndarray]:
+        return self.sums
+
+
+PHASE = dataclasses.replace(
+    phases.load("classification"),
+    score=lambda total: float(total["score"][0]),
+    error=lambda total: float(total["error"][0]),
+)
+NAN = math.nan
+
+
+@pytest.mark.parametrize(
+    ("scores", "error", "kept"),
+    [
+        ([0.5, 0.9, 0.7], 0.0, 1),  # certain scores: the best
+        ([0.5, 0.9, 0.9, 0.7], 0.0, 2),  # of equal ones the last
+        ([0.5, 0.9, 0.88, 0.87], 0.05, 3),  # all within one error of the best: the last
+        ([0.5, 0.9, 0.88, 0.84], 0.05, 2),  # not what lies farther below it
+        ([0.5, 0.84, 0.9, 0.84], 0.05, 2),
+        ([0.9, 0.88, 0.95, 0.89], 0.05, 2),  # of the best of all, not of the one that is kept
+        ([0.9, 0.87, 0.83], 0.05, 1),  # errors do not add up from round to round
+        ([NAN, NAN], 0.05, 1),  # nobody can tell: the newest
+        ([0.9, NAN, 0.5], 0.05, 2),
+        ([NAN, 0.9, 0.5], 0.05, 1),
+    ],
+)
+def test_the_last_model_within_an_error_of_the_best_is_kept(
+    scores: list[float], error: float, kept: int
+) -> None:
+    trainer = rounds.Trainer.__new__(rounds.Trainer)
+    trainer.phase, trainer.point = PHASE, Checkpoint(arrays={}, best={})
+    trainer._tell_unscored = lambda: None  # type: ignore[method-assign]
+    for number, score in enumerate(scores):
+        trainer.point.round = number
+        trainer.point.arrays = {"round": torch.tensor(number)}
+        trainer._judge(Said(score, error))  # type: ignore[arg-type]
+    assert trainer.point.best_round == int(trainer.point.best["round"]) == kept
+    assert trainer.point.best_score == pytest.approx(scores[kept], nan_ok=True)
