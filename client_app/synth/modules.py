@@ -196,6 +196,7 @@ def cr(device: Scanner, taken: Exposure, spacing: float) -> Elements:
 def secondary_capture(device: Scanner, spacing: float) -> Elements:
     """SC Equipment (C.8.6.1) and SC Image (C.8.6.2): a digitised film."""
     return {
+        "BodyPartExamined": "CHEST",  # or else a laterality would be asked for
         "ConversionType": "DF",
         "SecondaryCaptureDeviceManufacturer": device.manufacturer,
         "SecondaryCaptureDeviceManufacturerModelName": device.model,

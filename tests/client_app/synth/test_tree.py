@@ -30,6 +30,7 @@ from client_app.synth.pictures import Pictures
 from fedmend.errors import DataError, UserError
 from tests.client_app.synth.standard import IODS, faults
 from tests.client_app.synth.test_grey import shown
+from tests.validator import errors, needs_validator, plain
 
 pytestmark = pytest.mark.filterwarnings(
     "ignore:The number of bytes of compressed pixel data matches"  # as luck will have it
@@ -86,6 +87,15 @@ def test_every_file_is_valid(images: list[list[Dataset]]) -> None:
     for site in images:
         for image in site:
             assert faults(image) == []
+
+
+@needs_validator
+def test_a_validator_finds_no_error(images: list[list[Dataset]], tmp_path: Path) -> None:
+    path = tmp_path / "a.dcm"
+    for image in (site[0] for site in images):
+        path.write_bytes(plain(_bytes(image)))
+        found = errors(path)
+        assert not {line for line in found if "(0x0008,0x001c)" not in line}  # newer than it is
 
 
 def test_the_checks_find_what_is_wrong(images: list[list[Dataset]]) -> None:
