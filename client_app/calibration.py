@@ -204,10 +204,10 @@ def said(learnt: Learnt | None) -> str:
         return "the detector is used as it comes: no calibration was asked for"
     number = f"{learnt.images} of the images here"
     if learnt.unknown:
-        where = "" if len(learnt.kept) == len(learnt.unknown) else f", at scale {learnt.unknown[0]}"
+        where = "" if len(learnt.kept) == len(learnt.unknown) else f" at scale {learnt.unknown[0]}"
         return (
             f"the detector cannot tell what is clean in {number} (unknown){where}: it flags "
-            "nothing; twenty images with a 0 in a column noisy set it right"
+            f"nothing{where and ' there'}; twenty images with a 0 in a column noisy set it right"
         )
     if not any(learnt.kept.values()):
         return f"the detector is used as it comes: it learns nothing from {number}"

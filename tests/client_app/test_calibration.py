@@ -146,7 +146,7 @@ def test_what_came_of_it_is_said() -> None:
     beside = said(Learnt(kept | {"full": {}}, 50))
     assert beside.endswith("; at scale full it learns nothing, and is used as it comes")
     told = said(Learnt(kept, 50, ["full"]))
-    assert "cannot tell what is clean in 50 of the images here (unknown), at scale full" in told
+    assert "clean in 50 of the images here (unknown) at scale full: it flags nothing there;" in told
 
 
 def test_the_sites_own_word_and_the_order_are_a_runs() -> None:
