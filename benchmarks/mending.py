@@ -1,6 +1,6 @@
 """What mending is worth, noise by noise: classical filters tuned for each, and the blind imputer.
 
-    python benchmarks/mending.py --data FOLDER [--seeds 0-2] [--model 'unet()']
+    python benchmarks/mending.py --data FOLDER [--seeds 0-2] [--models 'unet()' 'drunet()']
 
 FOLDER is that of experiments/chest-xray.toml. Ten sites train one imputer on a mixture of all
 noises, half of their images noisy and unsaid, and one classifier on the images before the noise,
@@ -19,7 +19,7 @@ import functools
 import itertools
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -85,6 +85,10 @@ BLIND = (
     f"noise={MIXTURE}", "noise-fraction=0.5", "noise-known=false", "arms=clean",
     "imputation.rounds=12", "imputation.epochs=3", "classification.rounds=10",
 )  # fmt: skip
+
+
+Table = dict[str, dict[str, dict[str, float]]]
+"""Scores by "noise, severity", method and name."""
 
 
 class Images(NamedTuple):
@@ -192,8 +196,8 @@ def scores(made: Tensor, truth: Tensor, features: Features, lpips: Loss | None) 
 @torch.inference_mode()
 def measured(
     data: Path, file: ModelFile, features: Features, lpips: Loss | None, seed: int
-) -> dict[str, dict[str, dict[str, float]]]:
-    """Return every method's scores, by "noise, severity"."""
+) -> Table:
+    """Return every method's scores."""
     images = clean(data, file)
     routed, alone = mending_of(file, images.train, seed)
     table = {}
@@ -211,20 +215,51 @@ def measured(
     return table
 
 
-def page(
-    tables: list[dict[str, dict[str, dict[str, float]]]], routes: list[str], command: str
-) -> str:
+class Measured(NamedTuple):
+    """One model, trained with one seed after the other."""
+
+    name: str
+    tables: list[Table]
+    routes: list[str]
+
+
+def together(models: Sequence[Measured]) -> list[Table]:
+    """Return one table a seed, in which the imputer's methods bear its model's name."""
+    made = []
+    for tables in zip(*(model.tables for model in models), strict=True):
+        joined: Table = {}
+        for model, table in zip(models, tables, strict=True):
+            for case, methods in table.items():
+                joined.setdefault(case, {}).update(
+                    {named(model, method): values for method, values in methods.items()}
+                )
+        made.append(joined)
+    return made
+
+
+def named(model: Measured, method: str) -> str:
+    """Return what a method is called beside those of other models."""
+    return method.replace("imputer", model.name) if method in (BARE, OURS) else method
+
+
+def page(models: Sequence[Measured], command: str) -> str:
     """Return the whole Markdown page."""
-    methods = ["noisy", *FILTERS, BARE, OURS]
+    tables = together(models)
+    ours = named(models[0], OURS)
+    methods = ["noisy", *FILTERS, *(named(model, m) for model in models for m in (BARE, OURS))]
     parts = [
         "# What mending is worth, noise by noise\n",
         f"Made by `{command}`: chest X-rays at {SIZE} px, {TESTED_ON} test images a noise and "
-        f"seed, {len(tables)} seeds. Filters are tuned for each noise and severity; the imputer is "
-        f"one, trained by ten sites on the mixture `{MIXTURE}`, half of their images noisy and "
-        f"unsaid (`{' '.join(BLIND[1:])}`). Fréchet distances are in the 128 features of a "
+        f"seed, {len(tables)} seeds. Filters are tuned for each noise and severity; an imputer is "
+        f"one for all, trained by ten sites on the mixture `{MIXTURE}`, half of their images noisy "
+        f"and unsaid (`{' '.join(BLIND[1:])}`). Fréchet distances are in the 128 features of a "
         "`small_cnn` that was trained on clean images.\n",
         f"{machine.described()}.\n",
-        *(f"Routes, seed {seed}: {route}.\n" for seed, route in enumerate(routes)),
+        *(
+            f"Routes of {model.name}, seed {seed}: {route}.\n"
+            for model in models
+            for seed, route in enumerate(model.routes)
+        ),
     ]  # fmt: skip
     for score, unit, digits in (
         ("psnr", "PSNR, dB", 1),
@@ -237,7 +272,8 @@ def page(
             continue  # without its weights
         parts += [
             f"## {unit}\n",
-            f"| noise | {' | '.join(methods)} |" + " ours minus best filter |" * (score == "psnr"),
+            f"| noise | {' | '.join(methods)} |"
+            + f" {ours} minus best filter |" * (score == "psnr"),
             "|---" * (len(methods) + 1 + (score == "psnr")) + "|",
         ]  # fmt: skip
         for case in tables[0]:
@@ -245,7 +281,7 @@ def page(
             cells = [f"{interval(values[m]).mean:.{digits}f}" for m in methods]
             if score == "psnr":
                 best = np.max([values[m] for m in FILTERS], axis=0)
-                gain = interval([a - b for a, b in zip(values[OURS], best, strict=True)])
+                gain = interval([a - b for a, b in zip(values[ours], best, strict=True)])
                 cells.append(
                     f"{gain.mean:+.1f}" + (f" ± {gain.half:.1f}" if len(tables) > 1 else "")
                 )
@@ -259,7 +295,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--seeds", default="0-2", help="first-last, or a comma list")
-    parser.add_argument("--model", default="unet()", help="the imputer")
+    parser.add_argument("--models", nargs="+", default=["unet()"], help="imputers")
     parser.add_argument("--lpips", default="", help="the loss lpips, with the file of its weights")
     parser.add_argument("--runs", type=Path, default=runs.RUNS)
     parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".md"))
@@ -267,10 +303,12 @@ def main() -> None:
     torch.set_num_threads(1)
     data, folder = given.data.resolve(), given.runs.resolve()
     lpips = plugins.LOSSES.build(given.lpips) if given.lpips else None
-    tables, routes = [], []
-    for seed in runs.numbers(given.seeds):
-        name = f"mending-{SIZE}-{given.model.partition('(')[0]}-{seed}"
-        own = [f"data={data}", f"imputation.model={given.model}", f"seed={seed}", *BLIND]
+    done = [Measured(spec.partition("(")[0], [], []) for spec in given.models]
+    for seed, (spec, model) in itertools.product(
+        runs.numbers(given.seeds), zip(given.models, done, strict=True)
+    ):
+        name = f"mending-{SIZE}-{model.name}-{seed}"
+        own = [f"data={data}", f"imputation.model={spec}", f"seed={seed}", *BLIND]
         runs.completed(runs.Run(name, own), runs.CHEST_XRAY, folder)
         file = models.read(folder / name / "imputer.safetensors", "imputer")
         kept = folder / name / f"mending{'-lpips' * bool(lpips)}.json"
@@ -278,10 +316,13 @@ def main() -> None:
             classifier = models.read(folder / name / "classifier-clean.safetensors", "classifier")
             found = measured(data, file, Features(classifier.build().eval()), lpips, seed)
             kept.write_text(json.dumps(found), encoding="utf-8")
-        tables.append(json.loads(kept.read_text(encoding="utf-8")))
-        routes.append(", ".join(file.routes))
-    command = f"python benchmarks/mending.py --data FOLDER --seeds {given.seeds}"
-    given.out.write_text(page(tables, routes, command), encoding="utf-8")
+        model.tables.append(json.loads(kept.read_text(encoding="utf-8")))
+        model.routes.append(", ".join(file.routes))
+    command = (
+        f"python benchmarks/mending.py --data FOLDER --seeds {given.seeds} --models "
+        + " ".join(f"'{spec}'" for spec in given.models)
+    )
+    given.out.write_text(page(done, command), encoding="utf-8")
     sys.stdout.write(f"wrote {given.out}\n")
 
 
