@@ -82,7 +82,7 @@ FILTERS: Mapping[str, tuple[str, ...]] = {
 OURS, BARE = "routed imputer", "imputer alone"
 SIZE, TUNED_ON, TESTED_ON, CALIBRATED_ON = 64, 40, 120, 240
 BLIND = (
-    f"noise={MIXTURE}", "noise-fraction=0.5", "noise-known=false", "arms=clean",
+    f"noise={MIXTURE}", "noise-fraction=0.5", "noise-known=false", "arms=imputed,clean",
     "imputation.rounds=12", "imputation.epochs=3", "classification.rounds=10",
 )  # fmt: skip
 
