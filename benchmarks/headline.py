@@ -244,8 +244,8 @@ def page(study: Study, found: Mapping[Cell, Sequence[Row]]) -> str:
         "of clean images on the clean test images, and elsewhere not worse by "
         f"{MARGIN}; one-sided paired t-tests at 2.5 %, after Holm over the comparisons of "
         f"one test set and goal. **Shown in {held} of {len(said)} comparisons.**\n",
-        "How mended images are shown in training, and which classifier is kept, were settled on with "
-        "test scores of some of these cells in view.\n",
+        "How mended images are shown in training, and which classifier is kept, were settled on "
+        "with test scores on PneumoniaMNIST in view.\n",
         f"![Paired differences in AUROC, imputed minus the other arm]({study.name}.svg)\n",
         "## Comparisons\n",
         "| noise, share | test | other arm | seeds | noise costs it | imputed minus it | shown |",
